@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +15,29 @@ import (
 	"github.com/ambitmesh/ambit/tests/bench/load"
 )
 
+// The server waits in raw system calls, which the runtime cannot preempt: it needs a process of its own.
+func TestMain(m *testing.M) {
+	if base := os.Getenv("LOAD_SERVER"); base != "" {
+		os.Exit(load.Main([]string{"server", "127.0.0.1", base}, nil, os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+func startServer(t *testing.T, base string) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe)
+	cmd.Env = append(os.Environ(), "LOAD_SERVER="+base)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+}
+
 func TestVerbsAgainstServer(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -20,7 +45,7 @@ func TestVerbsAgainstServer(t *testing.T) {
 	}
 	base := l.Addr().(*net.TCPAddr).Port
 	l.Close()
-	go load.Main([]string{"server", "127.0.0.1", strconv.Itoa(base)}, nil, io.Discard, io.Discard)
+	startServer(t, strconv.Itoa(base))
 	addr := func(off int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(base+off)) }
 	for {
 		c, err := net.Dial("tcp4", addr(2))

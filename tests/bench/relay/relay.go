@@ -21,6 +21,7 @@ type leg struct {
 	eof     bool   // peer's end was seen: shut down after pending
 	shut    bool
 	dead    bool
+	hup     bool // the end is in the queue: a short read is not the last
 }
 
 type loop struct {
@@ -55,7 +56,7 @@ func (l *loop) run() error {
 		}
 		for i := range int(n) {
 			if e == 0 {
-				l.event(int(ev[i].Fd))
+				l.event(int(ev[i].Fd), ev[i].Events)
 			}
 		}
 	}
@@ -145,7 +146,7 @@ func (l *loop) pair(fd int, target netip.AddrPort) error {
 	return nil
 }
 
-func (l *loop) event(fd int) {
+func (l *loop) event(fd int, events uint32) {
 	if t, ok := l.targets[fd]; ok {
 		l.accept(fd, t)
 		return
@@ -154,6 +155,7 @@ func (l *loop) event(fd int) {
 	if g == nil {
 		return
 	}
+	g.hup = g.hup || events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
 	l.flush(g)
 	l.pump(g)
 	l.pump(g.peer)
@@ -190,7 +192,7 @@ func (l *loop) pump(g *leg) {
 		if w < n {
 			p.pending = append(p.pending, l.buf[w:n]...)
 		}
-		if n < len(l.buf) && w == n {
+		if n < len(l.buf) && w == n && !g.hup {
 			return
 		}
 	}
