@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	frameHeader = 9         // RFC 9113 4.1
-	batchSize   = 64 * kib  // bytes gathered into one write
-	dataFrame   = 16375     // payload of a DATA frame that fills a 16 KiB TLS record with its header
-	frameFloor  = 1 * kib   // a batch is full when less than this is left
+	frameHeader = 9        // RFC 9113 4.1
+	batchSize   = 64 * kib // bytes gathered into one write
+	dataFrame   = 16375    // payload of a DATA frame that fills a 16 KiB TLS record with its header
+	frameFloor  = 1 * kib  // a batch is full when less than this is left
 )
 
 // writer holds what waits to be sent. Control frames are encoded at once and go first, in order;
