@@ -1,0 +1,120 @@
+// Package netns enters pods' network namespaces and sets up there what redirection needs: a rule, a
+// table, three sysctls and the listeners.
+package netns
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// NS is an open network namespace. Holding it keeps the namespace alive: close it as soon as the pod
+// is gone.
+type NS struct {
+	f      *os.File
+	Cookie uint64 // of the kernel, never used twice
+	Inode  uint64 // of nsfs, used again after the namespace's death
+}
+
+// Open opens the namespace file at path, for example /run/netns/x or /proc/7/ns/net.
+func Open(path string) (*NS, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open network namespace: %w", err)
+	}
+	ns, err := FromFile(f)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("network namespace %s: %w", path, err)
+	}
+	return ns, nil
+}
+
+// FromFile takes over f, which must be a network namespace.
+func FromFile(f *os.File) (*NS, error) {
+	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
+	if err != nil || kind != unix.CLONE_NEWNET {
+		return nil, fmt.Errorf("not a network namespace (type %#x): %w", kind, os.ErrInvalid)
+	}
+	ns := &NS{f: f}
+	if ns.Inode, err = inode(f); err != nil {
+		return nil, err
+	}
+	err = ns.Do(func() error {
+		ns.Cookie, err = currentCookie()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ns, nil
+}
+
+// Self opens the namespace of this process.
+func Self() (*NS, error) { return Open("/proc/self/ns/net") }
+
+// InodeAt is the inode of the namespace file at path, without opening the namespace.
+func InodeAt(path string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, fmt.Errorf("stat network namespace %s: %w", path, err)
+	}
+	return st.Ino, nil
+}
+
+func inode(f *os.File) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return 0, fmt.Errorf("stat network namespace: %w", err)
+	}
+	return st.Ino, nil
+}
+
+// currentCookie is that of the calling thread's namespace.
+func currentCookie() (uint64, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open a socket to ask for the namespace's cookie: %w", err)
+	}
+	defer unix.Close(fd)
+	c, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return 0, fmt.Errorf("network namespace cookie (SO_NETNS_COOKIE): %w", err)
+	}
+	return c, nil
+}
+
+// File is the namespace's descriptor; it stays ns's.
+func (ns *NS) File() *os.File { return ns.f }
+
+// Close gives the namespace up.
+func (ns *NS) Close() error { return ns.f.Close() }
+
+// Do runs f on a thread inside the namespace. f must not start goroutines that need it.
+func (ns *NS) Do(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		done <- inside(int(ns.f.Fd()), f)
+	}()
+	return <-done
+}
+
+// inside unlocks the thread only when it is back home; else the thread dies with its goroutine.
+func inside(fd int, f func() error) error {
+	home, err := unix.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open own network namespace: %w", err)
+	}
+	defer unix.Close(home)
+	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter network namespace: %w", err)
+	}
+	err = f()
+	if unix.Setns(home, unix.CLONE_NEWNET) == nil {
+		runtime.UnlockOSThread()
+	}
+	return err
+}
