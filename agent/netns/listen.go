@@ -3,7 +3,6 @@ package netns
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -18,16 +17,17 @@ const backlog = 4096
 type Listener struct {
 	Kind bpf.Kind
 	V6   bool
-	File *os.File
+	// FD is a bare descriptor: os.File's Fd would make the socket blocking, for the proxy too. -1: none.
+	FD int
 }
 
 // Order is the order of listeners on the wire (zds.proto, ListenerSet).
 func Order(v6 bool) []Listener {
 	var out []Listener
 	for _, k := range bpf.Kinds() {
-		out = append(out, Listener{Kind: k})
+		out = append(out, Listener{Kind: k, FD: -1})
 		if v6 {
-			out = append(out, Listener{Kind: k, V6: true})
+			out = append(out, Listener{Kind: k, V6: true, FD: -1})
 		}
 	}
 	return out
@@ -39,11 +39,11 @@ func (ns *NS) Listen(v6 bool) ([]Listener, error) {
 	set := Order(v6)
 	err := ns.Do(func() error {
 		for i := range set {
-			f, err := listen(set[i].V6)
+			fd, err := listen(set[i].V6)
 			if err != nil {
 				return err
 			}
-			set[i].File = f
+			set[i].FD = fd
 		}
 		return nil
 	})
@@ -56,15 +56,16 @@ func (ns *NS) Listen(v6 bool) ([]Listener, error) {
 // CloseAll closes a set's descriptors.
 func CloseAll(set []Listener) error {
 	var errs []error
-	for _, l := range set {
-		if l.File != nil {
-			errs = append(errs, l.File.Close())
+	for i := range set {
+		if set[i].FD >= 0 {
+			errs = append(errs, unix.Close(set[i].FD))
+			set[i].FD = -1
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func listen(v6 bool) (*os.File, error) {
+func listen(v6 bool) (int, error) {
 	fam, level, opt := unix.AF_INET, unix.SOL_IP, unix.IP_TRANSPARENT
 	var sa unix.Sockaddr = &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
 	if v6 {
@@ -73,9 +74,8 @@ func listen(v6 bool) (*os.File, error) {
 	}
 	fd, err := unix.Socket(fam, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
-		return nil, fmt.Errorf("open listener: %w", err)
+		return -1, fmt.Errorf("open listener: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), "listener")
 	err = unix.SetsockoptInt(fd, level, opt, 1)
 	if err == nil && v6 {
 		err = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_V6ONLY, 1)
@@ -87,14 +87,13 @@ func listen(v6 bool) (*os.File, error) {
 		err = unix.Listen(fd, backlog)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make listener: %w", err), f.Close())
+		return -1, errors.Join(fmt.Errorf("make listener: %w", err), unix.Close(fd))
 	}
-	return f, nil
+	return fd, nil
 }
 
-// IsListener says whether f is a listening TCP socket of this namespace: what a proxy returns is checked.
-func (ns *NS) IsListener(f *os.File) bool {
-	fd := int(f.Fd())
+// IsListener says whether fd is a listening TCP socket of this namespace: what a proxy returns is checked.
+func (ns *NS) IsListener(fd int) bool {
 	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	if err != nil || on != 1 {
 		return false
@@ -108,9 +107,9 @@ func (ns *NS) IsListener(f *os.File) bool {
 }
 
 // ResetQueue accepts and resets what waits in a listener's queue, at most limit connections.
-func ResetQueue(f *os.File, limit int) (n int, err error) {
+func ResetQueue(listener, limit int) (n int, err error) {
 	for n < limit {
-		fd, _, err := unix.Accept4(int(f.Fd()), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		fd, _, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return n, nil

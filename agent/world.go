@@ -1,0 +1,43 @@
+package agent
+
+import (
+	"context"
+	"net/netip"
+)
+
+// World is what the agent reads of the cluster.
+type World interface {
+	// Watch calls changed with the whole view, first when it is complete, then after changes, never
+	// twice at once, until ctx ends.
+	Watch(ctx context.Context, changed func(View)) error
+}
+
+// View is the namespaces and this node's pods at one moment. Immutable.
+type View struct {
+	Namespaces map[string]Namespace
+	Pods       []Pod
+}
+
+// Namespace is what counts of a namespace.
+type Namespace struct{ Labels, Annotations map[string]string }
+
+// Pod is what counts of a pod of this node.
+type Pod struct {
+	UID, Namespace, Name string
+	ServiceAccount       string
+	Labels, Annotations  map[string]string
+	Addresses            []netip.Addr // of each family the first counts
+	HostNetwork          bool
+	Finished             bool   // succeeded or failed: its processes are gone
+	NetNS                string // file of the network namespace, "" while it is not known
+	Cgroup               string // directory, "" if not known
+}
+
+// Labels and annotations of namespaces and pods.
+const (
+	labelMode              = "istio.io/dataplane-mode"
+	annotationNetNS        = "ambit.dev/netns"
+	annotationCgroup       = "ambit.dev/cgroup"
+	annotationExclude      = "ambit.dev/exclude-inbound-ports"
+	annotationAllowExclude = "ambit.dev/allow-exclude-inbound-ports"
+)
