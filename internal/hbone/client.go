@@ -2,9 +2,11 @@ package hbone
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 
+	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -14,8 +16,10 @@ type ClientConn struct{ *conn }
 // NewClient opens tunnels over c, which it owns from now on. TLS handshakes are the caller's. It does
 // not wait for the peer: Open may be called at once.
 func NewClient(c net.Conn, cfg Config) (*ClientConn, error) {
-	if tc, ok := c.(interface{ NegotiatedProtocol() string }); ok && tc.NegotiatedProtocol() != "h2" {
-		return nil, fmt.Errorf("open HTTP/2 on connection: negotiated protocol %q", tc.NegotiatedProtocol())
+	if tc, ok := c.(*tls.Conn); ok {
+		if st := tc.ConnectionState(); st.HandshakeComplete && st.NegotiatedProtocol != http2.NextProtoTLS {
+			return nil, fmt.Errorf("open HTTP/2 on connection: negotiated protocol is %q", st.NegotiatedProtocol)
+		}
 	}
 	cc := &ClientConn{newConn(c, cfg, false)}
 	cc.start()

@@ -9,8 +9,8 @@ import (
 const (
 	noiseRate  = 1000 // frames a second that carry nothing: PING, SETTINGS, empty DATA, unknown ones
 	noiseBurst = 4000
-	dataEarns  = 4        // further such frames (WINDOW_UPDATE) for each DATA frame that we send
-	maxReplies = 16 * kib // bytes of answers that may wait for a peer that does not read
+	dataEarns  = 4    // further such frames (WINDOW_UPDATE) for each DATA frame that we send
+	maxReplies = 1000 // answers that may wait for a peer that does not read
 )
 
 // meter is a token bucket for what a peer may make us do for nothing.
@@ -47,7 +47,7 @@ func (c *conn) charge(t http2.FrameType) error {
 
 // chargeReply is charge for a frame that we answer: the answers that wait are bounded too.
 func (c *conn) chargeReply(t http2.FrameType) error {
-	if c.writing && len(c.ctrl) > maxReplies {
+	if c.replies++; c.replies > maxReplies {
 		return connError{http2.ErrCodeEnhanceYourCalm, "does not read our answers to " + t.String()}
 	}
 	return c.charge(t)

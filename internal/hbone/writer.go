@@ -27,7 +27,8 @@ type writer struct {
 	sendWin int64  // what the peer lets us send on the connection
 	writing bool   // somebody writes to nc now
 	batches uint64 // writes to nc that have ended
-	onShut  func()
+	replies int    // answers to PING and SETTINGS in ctrl
+	onShut  func() // set from the connection's end until nc is closed
 }
 
 var batches = sync.Pool{New: func() any { return new([batchSize]byte) }}
@@ -95,6 +96,7 @@ func (c *conn) writeBatch() (more bool) {
 // fill gathers control frames, then a DATA frame of each ready stream in turn. mu is held.
 func (c *conn) fill(out []byte) []byte {
 	out = append(out, c.ctrl...)
+	c.replies = 0
 	if c.ctrl = c.ctrl[:0]; cap(c.ctrl) > 4*kib {
 		c.ctrl = nil
 	}
