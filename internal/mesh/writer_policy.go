@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/ambitmesh/ambit/internal/authz"
 	"github.com/ambitmesh/ambit/internal/meshpb/security"
@@ -31,7 +32,7 @@ func (w *writer) policy(a *security.Authorization, version string) error {
 // known, so its whole namespace, and who names it, is refused.
 func (w *writer) unreadablePolicy(key, why string) error {
 	namespace, name, ok := strings.Cut(key, "/")
-	if !ok || namespace == "" || name == "" {
+	if !ok || namespace == "" || name == "" || len(key) > maxString || !utf8.ValidString(key) {
 		return fmt.Errorf("read policy %q: %s", clip(key), why)
 	}
 	w.stand(authz.Unintelligible(name, namespace, authz.Namespace, authz.Deny, why), nil)
