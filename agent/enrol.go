@@ -1,0 +1,281 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/ambitmesh/ambit/agent/netns"
+	"github.com/ambitmesh/ambit/bpf"
+)
+
+var zeroAddr netip.Addr
+
+// errWait is a step that cannot be made yet; the rest of its text says what for.
+var errWait = errors.New("waiting")
+
+// enrol captures inbound, has the proxy report the pod, then captures outbound. Every step may be
+// repeated, so an enrolled pod passes through here again after each change.
+func (p *pod) enrol(ctx context.Context, obj Pod, w wish) time.Duration {
+	err := p.enrolSteps(ctx, obj, w)
+	switch {
+	case errors.Is(err, errWait):
+		if p.attached && p.capture {
+			p.set(ActualEnrolled, err.Error())
+		} else if p.attached {
+			p.set(ActualEnrolling, err.Error())
+		} else {
+			p.set(ActualWaiting, err.Error())
+		}
+		return retrySoon * 5
+	case err != nil:
+		return p.fail(err)
+	}
+	p.set(ActualEnrolled, "")
+	return watchEvery
+}
+
+func (p *pod) enrolSteps(ctx context.Context, obj Pod, w wish) error {
+	if err := p.enter(obj); err != nil {
+		return err
+	}
+	if err := p.listen(ctx); err != nil {
+		return err
+	}
+	if err := p.captureInbound(w); err != nil {
+		return err
+	}
+	active := p.a.proxies.active()
+	if active == nil {
+		return fmt.Errorf("%w: no node proxy is connected", errWait)
+	}
+	if p.added != active || !p.retired.IsZero() { // a retired pod is taken back by adding it again
+		if err := p.add(ctx, active); err != nil {
+			return fmt.Errorf("hand to proxy: %w", err)
+		}
+	}
+	p.retired, p.detached = time.Time{}, time.Time{}
+	if p.capture {
+		return nil
+	}
+	p.capture = true
+	return p.store()
+}
+
+// enter opens the namespace. Without a proxy a plain pod is left alone: captured it would hang.
+func (p *pod) enter(obj Pod) error {
+	switch {
+	case p.ns != nil:
+		return nil
+	case obj.NetNS == "":
+		return fmt.Errorf("%w: the network namespace is not known yet", errWait)
+	case len(obj.Addresses) == 0:
+		return fmt.Errorf("%w: the pod has no address yet", errWait)
+	case p.a.proxies.active() == nil:
+		return fmt.Errorf("%w: no node proxy is connected", errWait)
+	}
+	ns, err := netns.Open(obj.NetNS)
+	if err != nil {
+		return err
+	}
+	addrs := addressesOf(obj, ns)
+	if ns.Cookie == p.a.host.Cookie {
+		return joinClose(errors.New("the namespace is the node's own: never captured"), ns)
+	}
+	if len(addrs.Valid()) == 0 {
+		return joinClose(errors.New("no address that can be captured"), ns)
+	}
+	if err := p.a.claim(p, addrs); err != nil {
+		return joinClose(fmt.Errorf("%w: %w", errWait, err), ns)
+	}
+	p.ns, p.addrs = ns, addrs
+	return nil
+}
+
+// listen makes the listeners, unless a proxy may still hold those of the agent before us: then it is
+// asked first, for some time.
+func (p *pod) listen(ctx context.Context) error {
+	if p.listeners != nil {
+		return nil
+	}
+	if p.adopted && p.attached {
+		held, err := p.a.mesh.HasListener(p.addrs.Valid()[0], bpf.Inbound)
+		if err != nil {
+			return err
+		}
+		active := p.a.proxies.active()
+		switch {
+		case held && active == nil && p.a.cfg.Now().Sub(p.a.started) < p.a.cfg.ProxyAbsentAfter:
+			return fmt.Errorf("%w: for the proxy to return the listeners", errWait)
+		case held && active != nil && p.getBack(ctx, active):
+			return nil
+		}
+	}
+	set, err := p.ns.Listen(p.addrs.V6.IsValid())
+	if err != nil {
+		return err
+	}
+	p.listeners, p.added = set, nil
+	p.a.events.add("listeners_made", 1)
+	return nil
+}
+
+// captureInbound puts everything in place that inbound and the proxy's legs need, steer last.
+func (p *pod) captureInbound(w wish) error {
+	saved, err := p.ns.Configure(p.addrs, p.saved)
+	p.saved = saved
+	if err != nil {
+		return err
+	}
+	if err := p.store(); err != nil {
+		return err
+	}
+	for _, addr := range p.addrs.Valid() {
+		if err := p.a.mesh.SetExcluded(addr, w.excluded); err != nil {
+			return err
+		}
+		if err := p.a.mesh.PutAddress(addr, p.ns.Cookie); err != nil {
+			return err
+		}
+	}
+	for _, l := range p.listeners {
+		if addr := p.addressFor(l); addr.IsValid() {
+			if err := p.a.mesh.PutListener(addr, l.Kind, l.FD); err != nil {
+				return err
+			}
+		}
+	}
+	if err := p.a.mesh.Attach(int(p.ns.File().Fd()), p.ns.Cookie); err != nil {
+		return err
+	}
+	p.attached = true
+	return nil
+}
+
+// addressFor is the address that a listener serves; invalid for the IPv4 listeners of an IPv6-only pod.
+func (p *pod) addressFor(l netns.Listener) netip.Addr {
+	if l.V6 {
+		return p.addrs.V6
+	}
+	return p.addrs.V4
+}
+
+// store writes the pod's entry for the hooks.
+func (p *pod) store() error {
+	return p.a.mesh.PutPod(p.ns.Cookie, bpf.Pod{
+		V4: p.addrs.V4, V6: p.addrs.V6, Mark: netns.Mark, Mask: netns.Mask,
+		Capture: p.capture, Inode: p.ns.Inode, Saved: uint32(p.saved),
+	})
+}
+
+// unenrol takes outbound off first, keeps inbound until the mesh knows that the pod is plain, and keeps
+// the way back of running connections until the last has ended.
+func (p *pod) unenrol(ctx context.Context, w wish) time.Duration {
+	if p.ns == nil {
+		p.set(ActualPlain, w.why)
+		return watchEvery
+	}
+	var err error
+	switch {
+	case p.capture || p.retired.IsZero() && p.attached:
+		err = p.retire(ctx)
+	case p.attached:
+		err = p.detachWhenKnown(ctx)
+	default:
+		err = p.releaseWhenIdle(ctx)
+	}
+	if err != nil {
+		return p.fail(err)
+	}
+	return retrySoon * 2
+}
+
+func (p *pod) retire(ctx context.Context) error {
+	p.capture = false
+	if err := p.store(); err != nil {
+		return err
+	}
+	p.retired, p.heard = p.a.cfg.Now(), p.a.cfg.Now()
+	p.set(ActualRetiring, "until the mesh knows that the pod is plain")
+	p.a.proxies.retire(ctx, p.uid)
+	return nil
+}
+
+// unusedFor ends the wait for a controller that does not answer.
+const unusedFor = 60 * time.Second
+
+func (p *pod) detachWhenKnown(ctx context.Context) error {
+	now := p.a.cfg.Now()
+	s := p.a.proxies.query(ctx, p.uid)
+	if s.answered {
+		p.heard = now
+	}
+	known := s.answered && (s.plainKnown || s.idle >= unusedFor && now.Sub(p.retired) >= unusedFor)
+	if !known && now.Sub(p.heard) < p.a.cfg.ProxyAbsentAfter {
+		return nil
+	}
+	if err := p.a.mesh.Detach(p.ns.Cookie); err != nil {
+		return err
+	}
+	p.attached, p.detached = false, now
+	p.set(ActualDraining, "until the last proxied connection has ended")
+	return nil
+}
+
+// settle is how long after the last capture a handshake may still be on its way to a listener.
+const settle = time.Second
+
+func (p *pod) releaseWhenIdle(ctx context.Context) error {
+	if p.detached.IsZero() { // the agent before us detached it
+		p.detached = p.a.cfg.Now()
+		p.set(ActualDraining, "until the last proxied connection has ended")
+	}
+	if p.a.cfg.Now().Sub(p.detached) < settle {
+		return nil
+	}
+	if s := p.a.proxies.query(ctx, p.uid); s.connections > 0 {
+		p.set(ActualDraining, fmt.Sprintf("%d proxied connections live on", s.connections))
+		return nil
+	}
+	if err := p.release(ctx); err != nil {
+		return err
+	}
+	_, w, _ := p.wanted()
+	p.set(ActualPlain, w.why)
+	return nil
+}
+
+// release takes everything back at once and closes every descriptor in the pod. It goes on after
+// errors: the namespace may be dying.
+func (p *pod) release(ctx context.Context) error {
+	if p.ns == nil {
+		return nil
+	}
+	mesh, cookie := p.a.mesh, p.ns.Cookie
+	errs := []error{mesh.Detach(cookie)}
+	for _, addr := range p.addrs.Valid() {
+		owner, ok, err := mesh.Owner(addr)
+		if err == nil && (!ok || owner == cookie) { // else the address is another pod's by now
+			err = mesh.ForgetAddress(addr)
+		}
+		errs = append(errs, err)
+	}
+	errs = append(errs, mesh.DeletePod(cookie), netns.CloseAll(p.listeners), p.ns.Deconfigure(p.saved), p.ns.Close())
+	p.place = place{}
+	p.a.unclaim(p)
+	p.a.proxies.remove(ctx, p.uid)
+	p.a.events.add("pods_released", 1)
+	return errors.Join(errs...)
+}
+
+// queues are the listeners of a pod, for the guard.
+func (p *pod) queues() []int {
+	var out []int
+	for _, l := range p.listeners {
+		out = append(out, l.FD)
+	}
+	return slices.Clip(out)
+}

@@ -1,0 +1,181 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ambitmesh/ambit/agent/netns"
+	"github.com/ambitmesh/ambit/bpf"
+	"github.com/ambitmesh/ambit/internal/reason"
+)
+
+const (
+	guardEvery  = time.Second
+	strayAfter  = 30 * time.Second // after the start: pods that nobody knows any more
+	kubeletPort = 10250
+	resetAtOnce = 1024 // connections of one listener in one round
+)
+
+// guard looks after what no event tells: proxies that stay away, cgroups without processes, pins of
+// pods that are gone, and a kubelet that comes up later.
+func (a *Agent) guard(ctx context.Context) {
+	tick := time.NewTicker(guardEvery)
+	defer tick.Stop()
+	swept := false
+	for i := 0; ; i++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		a.note("sweep proxies", a.proxies.sweep())
+		if a.proxies.absent(a.cfg.Now()) >= a.cfg.ProxyAbsentAfter {
+			a.resetQueues()
+		}
+		if i%10 == 0 {
+			a.note("find probes", a.findProbes())
+		}
+		if !swept && a.Ready() && a.cfg.Now().Sub(a.started) > strayAfter {
+			swept = true
+			a.note("sweep stray pods", a.sweepStray())
+		}
+	}
+}
+
+func (a *Agent) note(what string, err error) {
+	if err != nil {
+		a.log.Warn(what, "error", err)
+		a.events.add("errors", 1)
+	}
+}
+
+// resetQueues answers what waits for a proxy that is not there: an error is better than a hang.
+func (a *Agent) resetQueues() {
+	for _, p := range a.all() {
+		p.work.Lock()
+		total := 0
+		for _, fd := range p.queues() {
+			n, err := netns.ResetQueue(fd, resetAtOnce)
+			a.note("reset queue", err)
+			total += n
+		}
+		p.work.Unlock()
+		if total > 0 {
+			a.events.add("reset_"+string(reason.ProxyAbsent), total)
+			a.log.Warn("connections reset", "reason", reason.ProxyAbsent, "uid", p.uid, "count", total)
+		}
+	}
+}
+
+// findProbes tells the hooks whose connects are probes.
+func (a *Agent) findProbes() error {
+	set := bpf.Settings{HostCookie: a.host.Cookie, LegLimit: a.cfg.LegLimit}
+	st := ProbeStatus{Mode: "off"}
+	dir := a.cfg.ProbeCgroup
+	switch dir {
+	case "node":
+		set.ProbeMode, st.Mode, st.Detail = bpf.ProbeNode, "node", "every process of the node's network namespace reaches enrolled pods unproxied"
+		return a.setProbes(set, st)
+	case "":
+		pid, err := listenerPID(kubeletPort)
+		if err != nil {
+			st.Detail = "probes go through the proxy: " + err.Error()
+			return a.setProbes(set, st)
+		}
+		if dir, _, err = a.cgroups.of(pid); err != nil {
+			st.Detail = "probes go through the proxy: " + err.Error()
+			return a.setProbes(set, st)
+		}
+	}
+	id, err := cgroupID(dir)
+	switch {
+	case err != nil:
+		st.Detail = "probes go through the proxy: " + err.Error()
+	case dir == a.cgroups.mount || dir == a.cgroups.root || !within(dir, a.cgroups.root):
+		st.Detail = fmt.Sprintf("probes go through the proxy: cgroup %s is not one below %s", dir, a.cgroups.root)
+	default:
+		set.ProbeMode, set.ProbeCgroup, st.Mode, st.Cgroup = bpf.ProbeCgroup, id, "cgroup", dir
+	}
+	return a.setProbes(set, st)
+}
+
+func (a *Agent) setProbes(set bpf.Settings, st ProbeStatus) error {
+	a.mu.Lock()
+	changed := st != a.probes
+	a.probes = st
+	a.mu.Unlock()
+	if changed {
+		a.log.Info("probes", "mode", st.Mode, "cgroup", st.Cgroup, "detail", st.Detail)
+	}
+	return a.mesh.SetSettings(set)
+}
+
+// sweepStray removes what an agent before us left of pods that are gone.
+func (a *Agent) sweepStray() error {
+	known := map[uint64]bool{}
+	for _, p := range a.all() {
+		p.work.Lock()
+		if p.ns != nil {
+			known[p.ns.Cookie] = true
+		}
+		p.work.Unlock()
+	}
+	return removePods(a.mesh, func(cookie uint64) bool { return !known[cookie] })
+}
+
+// mountBPFFS mounts a bpf file system at path unless there is one.
+func mountBPFFS(path string) error {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return fmt.Errorf("make %s: %w", path, err)
+	}
+	is, err := isBPFFS(path)
+	if err != nil || is {
+		return err
+	}
+	if err := unix.Mount("bpf", path, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
+		return fmt.Errorf("mount bpffs at %s: %w", path, err)
+	}
+	return nil
+}
+
+// removePods takes pods out whose cookie matches, as far as they can be found.
+func removePods(m *bpf.Mesh, match func(cookie uint64) bool) error {
+	pods, err := m.Pods()
+	if err != nil {
+		return err
+	}
+	at, err := m.Attached()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, cookie := range at {
+		if match(cookie) {
+			errs = append(errs, m.Detach(cookie))
+		}
+	}
+	for cookie, p := range pods {
+		if match(cookie) {
+			errs = append(errs, removePod(m, cookie, p))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func removePod(m *bpf.Mesh, cookie uint64, p bpf.Pod) error {
+	var errs []error
+	for _, addr := range (netns.Addrs{V4: p.V4, V6: p.V6}).Valid() {
+		if owner, ok, err := m.Owner(addr); err != nil || ok && owner == cookie {
+			errs = append(errs, err, m.ForgetAddress(addr))
+		}
+	}
+	if ns := netns.Find(p.Inode, cookie); ns != nil {
+		errs = append(errs, ns.Deconfigure(netns.Sysctls(p.Saved)), ns.Close())
+	}
+	return errors.Join(append(errs, m.DeletePod(cookie))...)
+}
