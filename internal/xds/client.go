@@ -5,11 +5,15 @@ package xds
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/ambitmesh/ambit/internal/mesh"
 	"github.com/ambitmesh/ambit/internal/meshpb/discovery"
@@ -17,8 +21,8 @@ import (
 
 // The resource types.
 const (
-	AddressType       = "type.googleapis.com/istio.workload.Address"
-	AuthorizationType = "type.googleapis.com/istio.security.Authorization"
+	AddressType       = mesh.AddressType
+	AuthorizationType = mesh.AuthorizationType
 	CaptureType       = "type.googleapis.com/ambit.mesh.v1.Capture"
 )
 
@@ -28,6 +32,8 @@ const SeenKey = "AMBIT_SEEN"
 
 // ClientConfig configures a Client.
 type ClientConfig struct {
+	// Dial makes a connection for one stream; the client closes it. A fresh one each time follows
+	// changes of root and credential. It should set DialOptions.
 	Dial       func(context.Context) (*grpc.ClientConn, error)
 	Node       *discovery.Node
 	Store      *mesh.Store
@@ -39,37 +45,147 @@ type ClientConfig struct {
 	MaxBackoff time.Duration         // 0: 15 s
 }
 
+// DialOptions notice a controller that is gone without a word, at Istio's intervals.
+func DialOptions() []grpc.DialOption {
+	return []grpc.DialOption{grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second})}
+}
+
 // DefaultMaxMessage bounds a response, as Istio's proxy does.
 const DefaultMaxMessage = 200 << 20
 
-// Client is the delta ADS client.
-type Client struct{}
+// Client is the delta ADS client. Its methods may be called at any time, from any goroutine.
+type Client struct {
+	cfg     ClientConfig
+	metrics *metrics
+	capture *capture
 
-// NewClient returns a Client that does nothing until Run.
-func NewClient(ClientConfig) (*Client, error) { return nil, errors.ErrUnsupported }
-
-// Run connects, and reconnects with back-off, until ctx ends.
-func (c *Client) Run(ctx context.Context) error { return errors.ErrUnsupported }
-
-// SetCaptured replaces the set of captured pods; those that leave it are retired.
-func (c *Client) SetCaptured(uids []string) {}
-
-// Retire asks for the confirmation that uid is plain although this process never captured it.
-func (c *Client) Retire(uid string) {}
-
-// PlainKnown reports whether the controller has confirmed that every proxy knows uid as plain.
-func (c *Client) PlainKnown(uid string) bool { return false }
-
-// Announced reports whether the controller has confirmed that every proxy knows uid as captured.
-func (c *Client) Announced(uid string) bool { return false }
+	mu     sync.Mutex
+	status Status
+}
 
 // Status is the state of the connection to the controller.
 type Status struct {
 	Connected bool
 	Since     time.Time // of the current state
 	LastError string    // why the last stream ended
-	LastNACK  string    // the last refusal of a resource
+	LastNACK  string    // the last refusal of resources
 }
 
+// NewClient returns a Client that does nothing until Run. It fails if a metric of that name is
+// registered already.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	if cfg.Dial == nil || cfg.Node == nil || cfg.Store == nil {
+		return nil, errors.New("new xds client: Dial, Node and Store are required")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.OnPlain == nil {
+		cfg.OnPlain = func(string) {}
+	}
+	if cfg.MaxMessage == 0 {
+		cfg.MaxMessage = DefaultMaxMessage
+	}
+	if cfg.MinBackoff == 0 {
+		cfg.MinBackoff = 10 * time.Millisecond
+	}
+	if cfg.MaxBackoff == 0 {
+		cfg.MaxBackoff = 15 * time.Second
+	}
+	m, err := newMetrics(cfg.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("new xds client: %w", err)
+	}
+	return &Client{cfg: cfg, metrics: m, capture: newCapture()}, nil
+}
+
+// Run connects, and reconnects with back-off and jitter, until ctx ends; then it returns nil. While
+// there is no connection the store keeps what it has.
+func (c *Client) Run(ctx context.Context) error {
+	wait := c.cfg.MinBackoff
+	for ctx.Err() == nil {
+		answered, err := c.connect(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		c.disconnected(err)
+		if answered {
+			wait = c.cfg.MinBackoff
+		}
+		c.cfg.Log.Warn("the stream to the controller ended", "error", err, "retry_in", wait)
+		sleep(ctx, wait/2+rand.N(wait/2+1))
+		wait = min(2*wait, c.cfg.MaxBackoff)
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// connect runs one stream to its end and reports whether anything came.
+func (c *Client) connect(ctx context.Context) (answered bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	conn, err := c.cfg.Dial(ctx)
+	if err != nil {
+		return false, fmt.Errorf("dial controller: %w", err)
+	}
+	defer conn.Close()
+	adsc, err := discovery.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx,
+		grpc.MaxCallRecvMsgSize(c.cfg.MaxMessage), grpc.MaxCallSendMsgSize(c.cfg.MaxMessage))
+	if err != nil {
+		return false, fmt.Errorf("open stream: %w", err)
+	}
+	s := &stream{client: c, ads: adsc, acks: make(chan *discovery.DeltaDiscoveryRequest, 4), seen: map[string]bool{}}
+	return s.run(ctx, cancel)
+}
+
+// SetCaptured replaces the set of captured pods; those that leave it are retired.
+func (c *Client) SetCaptured(uids []string) { c.capture.set(uids) }
+
+// Retire asks for the confirmation that uid is known as plain, also if this process never captured it
+// (its predecessor may have).
+func (c *Client) Retire(uid string) { c.capture.retire(uid) }
+
+// PlainKnown reports whether the controller has confirmed that every proxy knows uid as plain, since
+// it was last captured or retired.
+func (c *Client) PlainKnown(uid string) bool { return c.capture.plainKnown(uid) }
+
+// Announced reports whether the controller has confirmed that every proxy knows uid as captured.
+func (c *Client) Announced(uid string) bool { return c.capture.announced(uid) }
+
 // Status returns the state of the connection to the controller.
-func (c *Client) Status() Status { return Status{} }
+func (c *Client) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status
+}
+
+func (c *Client) connected() {
+	c.metrics.connected.Set(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Connected, c.status.Since = true, time.Now()
+}
+
+func (c *Client) disconnected(err error) {
+	c.metrics.ended(err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.status.Connected || c.status.Since.IsZero() {
+		c.status.Since = time.Now()
+	}
+	c.status.Connected, c.status.LastError = false, err.Error()
+}
+
+func (c *Client) nacked(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.LastNACK = why
+}

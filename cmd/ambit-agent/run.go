@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ambitmesh/ambit/agent"
+	"github.com/ambitmesh/ambit/internal/objects"
+)
+
+func run(ctx context.Context, o options) error {
+	log, err := logger(o.level)
+	if err != nil {
+		return err
+	}
+	node, err := hostName(o)
+	if err != nil {
+		return fmt.Errorf("name of this node: %w", err)
+	}
+	dir, ok := strings.CutPrefix(o.source, "dir:")
+	if !ok || dir == "" {
+		return fmt.Errorf("--source %q: want dir:<path>", o.source)
+	}
+	src := objects.NewDirectory(dir, objects.Options{Log: log})
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := os.MkdirAll(o.runDir, 0o755); err != nil {
+		return fmt.Errorf("make run directory: %w", err)
+	}
+	a, err := agent.New(agent.Config{
+		Node: node, Instance: o.instance, Version: version(), BPFFS: o.bpffs, CgroupRoot: o.cgroupRoot,
+		RunDir: o.runDir, ProbeCgroup: o.probeCgroup, ProxyAbsentAfter: o.proxyAbsentAfter,
+		World: agent.NewWorld(src, node), Log: log, Registry: reg,
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(serve(ctx, a, o), a.Close())
+}
+
+func serve(ctx context.Context, a *agent.Agent, o options) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for addr, h := range map[string]http.Handler{o.metricsAddr: at("/metrics", a.MetricsHandler()), o.readyAddr: at("/healthz/ready", a.ReadyHandler())} {
+		if addr == "" {
+			continue
+		}
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+		g.Go(func() error { return agent.ServeHTTP(ctx, l, h) })
+	}
+	g.Go(func() error { return a.ServeAdmin(ctx) })
+	g.Go(func() error { return a.Run(ctx) })
+	return g.Wait()
+}
+
+func at(path string, h http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET "+path, h)
+	return mux
+}
+
+func logger(level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level: %w", err)
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})), nil
+}

@@ -1,0 +1,62 @@
+// Package cli is the ambit command: one file a verb. It reads the components' admin sockets and
+// changes nothing.
+package cli
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+)
+
+// options are the flags that every verb shares.
+type options struct {
+	runDirs []string
+	lab     string
+	output  string
+}
+
+// Root builds the command tree. version is what `ambit version` says of this binary.
+func Root(version string) *cobra.Command {
+	o := &options{}
+	c := &cobra.Command{
+		Use:           "ambit",
+		Short:         "Look at an ambient mesh, and try one",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if o.output != "table" && o.output != "json" {
+				return fmt.Errorf("--output %q: want table or json", o.output)
+			}
+			return nil
+		},
+	}
+	f := c.PersistentFlags()
+	f.StringArrayVar(&o.runDirs, "run-dir", nil, "run directory of a node's agent and ztunnel (repeatable; default /run/ambit, else a running lab)")
+	f.StringVar(&o.lab, "lab", "", "name of a running lab (a demo): all of its nodes")
+	f.StringVarP(&o.output, "output", "o", "table", "table or json")
+	c.AddCommand(statusCmd(o, version), connectionsCmd(o), explainCmd(o), dumpCmd(o), versionCmd(o, version), demoCmd(), labAppCmd())
+	return c
+}
+
+func versionCmd(o *options, version string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version of this binary and of the mesh's components",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			out := versions{Ambit: version, Go: runtime.Version(), Nodes: map[string]componentVersions{}}
+			nodes, err := o.nodes()
+			if err != nil { // no mesh on this machine: the binary's own version is the answer
+				nodes = nil
+			}
+			for _, n := range nodes {
+				out.Nodes[n.Name] = n.versions(c.Context())
+			}
+			if o.output == "json" {
+				return printJSON(c.OutOrStdout(), out)
+			}
+			return out.table(c.OutOrStdout())
+		},
+	}
+}

@@ -1,0 +1,116 @@
+package translate
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/ambitmesh/ambit/internal/meshpb/workload"
+)
+
+// Member returns the pod's ports as an endpoint of the service, or nil if it is none.
+//
+// With EndpointSlices they decide. Without any, the service's selector does, by the rules of
+// Kubernetes' own endpoints controller, so that a standalone user need not write slices.
+func Member(p *corev1.Pod, s *corev1.Service, slices []*discoveryv1.EndpointSlice) *workload.PortList {
+	if len(slices) > 0 {
+		return memberBySlices(p, s, slices)
+	}
+	if !selects(s.Spec.Selector, p.Labels) || len(s.Spec.Selector) == 0 {
+		return nil
+	}
+	list := &workload.PortList{}
+	for _, port := range tcpPorts(s) {
+		if target := containerPort(p, port); target != 0 {
+			list.Ports = append(list.Ports, &workload.Port{ServicePort: uint32(port.Port), TargetPort: target,
+				AppProtocol: appProtocol(port)})
+		}
+	}
+	if len(list.Ports) == 0 && len(s.Spec.Ports) > 0 {
+		return nil // a named port that this pod does not have
+	}
+	return list
+}
+
+func memberBySlices(p *corev1.Pod, s *corev1.Service, all []*discoveryv1.EndpointSlice) *workload.PortList {
+	var list *workload.PortList
+	for _, sl := range all {
+		if !slices.ContainsFunc(sl.Endpoints, func(e discoveryv1.Endpoint) bool {
+			return isEndpoint(e, p) && (s.Spec.PublishNotReadyAddresses || e.Conditions.Ready == nil || *e.Conditions.Ready)
+		}) {
+			continue
+		}
+		if list == nil {
+			list = &workload.PortList{}
+		}
+		addSlicePorts(list, s, sl)
+	}
+	return list
+}
+
+func addSlicePorts(list *workload.PortList, s *corev1.Service, sl *discoveryv1.EndpointSlice) {
+	for _, port := range tcpPorts(s) {
+		for _, ep := range sl.Ports {
+			if ep.Port == nil || deref(ep.Name) != port.Name {
+				continue
+			}
+			known := slices.ContainsFunc(list.Ports, func(q *workload.Port) bool { return q.ServicePort == uint32(port.Port) })
+			if !known { // a pod of two families stands in two slices
+				list.Ports = append(list.Ports, &workload.Port{ServicePort: uint32(port.Port),
+					TargetPort: uint32(*ep.Port), AppProtocol: appProtocol(port)})
+			}
+		}
+	}
+}
+
+// isEndpoint goes by the reference, or by the address where a slice was written by hand without one.
+func isEndpoint(e discoveryv1.Endpoint, p *corev1.Pod) bool {
+	if e.TargetRef != nil {
+		return e.TargetRef.Kind == "Pod" && e.TargetRef.Name == p.Name
+	}
+	for _, ip := range podIPs(p) {
+		if slices.Contains(e.Addresses, ip.String()) {
+			return true
+		}
+	}
+	return false
+}
+
+func tcpPorts(s *corev1.Service) []corev1.ServicePort {
+	return slices.DeleteFunc(slices.Clone(s.Spec.Ports), func(p corev1.ServicePort) bool {
+		return p.Protocol != "" && p.Protocol != corev1.ProtocolTCP
+	})
+}
+
+func containerPort(p *corev1.Pod, port corev1.ServicePort) uint32 {
+	name := port.TargetPort.StrVal
+	if name == "" {
+		return targetNumber(port)
+	}
+	for _, c := range slices.Concat(p.Spec.Containers, p.Spec.InitContainers) {
+		for _, cp := range c.Ports {
+			if cp.Name == name && (cp.Protocol == "" || cp.Protocol == corev1.ProtocolTCP) {
+				return uint32(cp.ContainerPort)
+			}
+		}
+	}
+	return 0
+}
+
+// selects reports whether the labels match all of the selector.
+func selects(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if have, ok := labels[k]; !ok || have != v {
+			return false
+		}
+	}
+	return true
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

@@ -1,0 +1,156 @@
+package translate
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/anypb"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/ambitmesh/ambit/internal/mesh"
+	"github.com/ambitmesh/ambit/internal/meshpb/ambit"
+	"github.com/ambitmesh/ambit/internal/meshpb/workload"
+)
+
+// Service translates a service. out is its ejection settings or nil. It returns nil for an
+// ExternalName, which has no workloads.
+func Service(s *corev1.Service, out *ambit.Outlier) (*workload.Service, Status, error) {
+	st := Status{Ref: Ref{"Service", s.Namespace, s.Name}, Accepted: true, EnforcedBy: ztunnel}
+	if s.Spec.Type == corev1.ServiceTypeExternalName {
+		st.EnforcedBy, st.Message = "", "type ExternalName: "+notSupported
+		return nil, st, nil
+	}
+	w := &workload.Service{
+		Name: s.Name, Namespace: s.Namespace, Hostname: Hostname(s.Namespace, s.Name),
+		LoadBalancing: loadBalancing(s), IpFamilies: families(s), Canonical: true,
+	}
+	for _, vip := range vips(s) {
+		ip, err := netip.ParseAddr(vip)
+		if err != nil {
+			st.Parts = append(st.Parts, fmt.Sprintf("spec.clusterIPs: %q is not an address", vip))
+			continue
+		}
+		w.Addresses = append(w.Addresses, &workload.NetworkAddress{Address: ip.Unmap().AsSlice()})
+	}
+	for i, p := range s.Spec.Ports {
+		if p.Protocol != "" && p.Protocol != corev1.ProtocolTCP {
+			st.Parts = append(st.Parts, fmt.Sprintf("spec.ports[%d]: %s is not captured", i, p.Protocol))
+			continue
+		}
+		w.Ports = append(w.Ports, &workload.Port{ServicePort: uint32(p.Port),
+			TargetPort: targetNumber(p), AppProtocol: appProtocol(p)})
+	}
+	st.Parts = append(st.Parts, unheeded(s)...)
+	if out != nil {
+		cfg, err := anypb.New(out)
+		if err != nil {
+			return nil, st, fmt.Errorf("translate %s: pack outlier settings: %w", st.Ref, err)
+		}
+		w.Extensions = []*workload.Extension{{Name: mesh.OutlierExtension, Config: cfg}}
+	}
+	return w, st, nil
+}
+
+func vips(s *corev1.Service) []string {
+	ips := s.Spec.ClusterIPs
+	if len(ips) == 0 {
+		ips = []string{s.Spec.ClusterIP}
+	}
+	var out []string
+	for _, ip := range ips {
+		if ip != "" && ip != corev1.ClusterIPNone {
+			out = append(out, ip)
+		}
+	}
+	return out
+}
+
+func unheeded(s *corev1.Service) (parts []string) {
+	if a := s.Spec.SessionAffinity; a != "" && a != corev1.ServiceAffinityNone {
+		parts = append(parts, fmt.Sprintf("spec.sessionAffinity: %s is %s", a, notSupported))
+	}
+	if len(s.Spec.ExternalIPs) > 0 {
+		parts = append(parts, "spec.externalIPs: connections to them are not balanced by the mesh")
+	}
+	return parts
+}
+
+// targetNumber returns 0 for a named port: each endpoint then says its own.
+func targetNumber(p corev1.ServicePort) uint32 {
+	switch {
+	case p.TargetPort.StrVal != "":
+		return 0
+	case p.TargetPort.IntVal > 0:
+		return uint32(p.TargetPort.IntVal)
+	}
+	return uint32(p.Port)
+}
+
+// appProtocol reads Kubernetes' appProtocol, else the prefix of the port's name, as Istio does.
+func appProtocol(p corev1.ServicePort) workload.AppProtocol {
+	name, _, _ := strings.Cut(p.Name, "-")
+	if p.AppProtocol != nil {
+		name = strings.TrimPrefix(*p.AppProtocol, "kubernetes.io/")
+	}
+	switch strings.ToLower(name) {
+	case "http":
+		return workload.AppProtocol_HTTP11
+	case "http2", "h2c":
+		return workload.AppProtocol_HTTP2
+	case "grpc":
+		return workload.AppProtocol_GRPC
+	case "tcp":
+		return workload.AppProtocol_TCP
+	case "tls", "https":
+		return workload.AppProtocol_TLS
+	}
+	return workload.AppProtocol_UNKNOWN
+}
+
+func families(s *corev1.Service) workload.IPFamilies {
+	var v4, v6 bool
+	for _, f := range s.Spec.IPFamilies {
+		v4, v6 = v4 || f == corev1.IPv4Protocol, v6 || f == corev1.IPv6Protocol
+	}
+	switch {
+	case v4 && v6:
+		return workload.IPFamilies_DUAL
+	case v4:
+		return workload.IPFamilies_IPV4_ONLY
+	case v6:
+		return workload.IPFamilies_IPV6_ONLY
+	}
+	return workload.IPFamilies_AUTOMATIC
+}
+
+func loadBalancing(s *corev1.Service) *workload.LoadBalancing {
+	const (
+		region  = workload.LoadBalancing_REGION
+		zone    = workload.LoadBalancing_ZONE
+		subzone = workload.LoadBalancing_SUBZONE
+		node    = workload.LoadBalancing_NODE
+		network = workload.LoadBalancing_NETWORK
+	)
+	lb := &workload.LoadBalancing{}
+	if s.Spec.PublishNotReadyAddresses {
+		lb.HealthPolicy = workload.LoadBalancing_ALLOW_ALL
+	}
+	near := ""
+	if d := s.Spec.TrafficDistribution; d != nil {
+		near = *d
+	}
+	local := s.Spec.InternalTrafficPolicy
+	switch {
+	case local != nil && *local == corev1.ServiceInternalTrafficPolicyLocal:
+		lb.Mode, lb.RoutingPreference = workload.LoadBalancing_STRICT, []workload.LoadBalancing_Scope{node}
+	case near == "PreferClose" || near == "PreferSameZone":
+		lb.Mode, lb.RoutingPreference = workload.LoadBalancing_FAILOVER, []workload.LoadBalancing_Scope{network, region, zone}
+	case near == "PreferSameNode":
+		lb.Mode = workload.LoadBalancing_FAILOVER
+		lb.RoutingPreference = []workload.LoadBalancing_Scope{network, region, zone, subzone, node}
+	case !s.Spec.PublishNotReadyAddresses:
+		return nil
+	}
+	return lb
+}

@@ -1,0 +1,40 @@
+package translate
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/ambitmesh/ambit/internal/objects"
+)
+
+// Ref names an object.
+type Ref struct {
+	Kind      objects.Kind `json:"kind"`
+	Namespace string       `json:"namespace,omitempty"`
+	Name      string       `json:"name"`
+}
+
+// String returns the name as it is written in messages.
+func (r Ref) String() string {
+	return fmt.Sprintf("%s %s/%s", r.Kind, r.Namespace, r.Name)
+}
+
+func compareRefs(a, b Ref) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+}
+
+// Status says what became of an object that its user wrote.
+type Status struct {
+	Ref
+	Accepted   bool     `json:"accepted"`             // it was understood
+	EnforcedBy string   `json:"enforcedBy,omitempty"` // "ztunnel", or "" for nobody
+	Message    string   `json:"message,omitempty"`
+	Parts      []string `json:"parts,omitempty"` // what is not done as written, each with its path and why
+}
+
+// The words for what cannot be done.
+const (
+	ztunnel      = "ztunnel"
+	needsL7      = "refused: needs layer 7, no waypoint"
+	notSupported = "not supported yet"
+)
