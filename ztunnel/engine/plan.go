@@ -17,11 +17,11 @@ type Action uint8
 
 // The actions.
 const (
-	Refuse Action = iota // the zero Plan refuses
-	Wait                 // ask again when Until is closed, refuse after Deadline
-	Plain                // dial TCP in the record's pod's namespace, without a mark
-	Tunnel               // open an HBONE tunnel from the record's pod's namespace
-	Deliver              // dial the application in Dial.Pod's namespace, with the source's address and the mark
+	Refuse  Action = iota // the zero Plan refuses
+	Wait                  // ask again when Until is closed, refuse after Deadline
+	Plain                 // dial TCP in the record's pod's namespace, without a mark
+	Tunnel                // open an HBONE tunnel from the record's pod's namespace
+	Deliver               // dial the application in Dial.Pod's namespace, with the source's address and the mark
 )
 
 // Plan is what to do next with a connection.
