@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -12,14 +13,15 @@ import (
 	"github.com/ambitmesh/ambit/cmd/ambit/cli"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := cli.Root(version).ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "ambit:", err)
-		os.Exit(1)
-	}
-}
-
 // version is set by the linker.
 var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := cli.Root(version).ExecuteContext(ctx)
+	stop()
+	if err != nil && !errors.Is(err, cli.ErrRefused) {
+		fmt.Fprintln(os.Stderr, "ambit:", err)
+	}
+	os.Exit(cli.ExitCode(err))
+}

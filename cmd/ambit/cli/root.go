@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -35,7 +36,7 @@ func Root(version string) *cobra.Command {
 	f.StringArrayVar(&o.runDirs, "run-dir", nil, "run directory of a node's agent and ztunnel (repeatable; default /run/ambit, else a running lab)")
 	f.StringVar(&o.lab, "lab", "", "name of a running lab (a demo): all of its nodes")
 	f.StringVarP(&o.output, "output", "o", "table", "table or json")
-	c.AddCommand(statusCmd(o, version), connectionsCmd(o), explainCmd(o), dumpCmd(o), versionCmd(o, version), demoCmd(), labAppCmd())
+	c.AddCommand(statusCmd(o, version), connectionsCmd(o), explainCmd(o), dumpCmd(o), versionCmd(o, version))
 	return c
 }
 
@@ -59,4 +60,15 @@ func versionCmd(o *options, version string) *cobra.Command {
 			return out.table(c.OutOrStdout())
 		},
 	}
+}
+
+// ExitCode is what the process ends with: 0, 3 for a connection that would be refused, 1 for the rest.
+func ExitCode(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, ErrRefused):
+		return 3
+	}
+	return 1
 }

@@ -1,0 +1,66 @@
+# Everything is built, tried and tested from here. `make` lists the targets.
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+MAKEFLAGS += --warn-undefined-variables --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-full test-kernels fuzz lint generate verify-generated bench clean go-is-there
+
+ifndef GO
+GO := $(shell sh tools/find-go.sh)
+endif
+export GO
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PROGRAMS := $(patsubst cmd/%/main.go,%,$(wildcard cmd/*/main.go))
+SUDO_UID ?=
+SUDO_GID ?=
+ONCE ?=
+QUICK ?=
+FUZZTIME ?= 20s
+export ONCE QUICK FUZZTIME
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+
+# Static binaries: they run on any Linux, in any container, in any namespace.
+build: go-is-there ## build the static binaries into bin/
+	@mkdir -p bin
+	@for p in $(PROGRAMS); do \
+		echo "building bin/$$p"; \
+		CGO_ENABLED=0 "$(GO)" build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/$$p ./cmd/$$p; \
+	done
+	@[ -z "$(SUDO_UID)" ] || chown -R "$(SUDO_UID):$(SUDO_GID)" bin
+
+demo: build ## build, then try a mesh of two nodes on this machine (root; ONCE=1 ends after the walk)
+	@bin/ambit demo $(if $(ONCE),--once)
+
+test: go-is-there ## unit tests, and end-to-end tests in network namespaces (root)
+	@sh tests/run.sh unit netns
+
+test-full: go-is-there ## make test, the kernels, and each fuzz target for FUZZTIME
+	@sh tests/run.sh unit netns kernels fuzz
+
+test-kernels: go-is-there ## the BPF programs on Debian's 6.1 and 6.12 kernels under qemu
+	@sh tests/run.sh kernels
+
+fuzz: go-is-there ## run each fuzz target for FUZZTIME (20s)
+	@sh tests/run.sh fuzz
+
+lint: go-is-there ## gofmt, go vet and golangci-lint
+	@sh tools/lint.sh
+
+generate: go-is-there ## regenerate protobuf code, BPF objects and reference pages
+	@sh tools/generate.sh
+
+verify-generated: go-is-there ## check that committed generated files are what their sources give
+	@sh tools/verify-generated.sh
+
+bench: build ## measure the mesh against no mesh and plain relays (root; QUICK=1 for a short run)
+	@mkdir -p dist/bench
+	@"$(GO)" build -o dist/bench/bench ./tests/bench
+	@dist/bench/bench $(if $(QUICK),--quick) --out dist/bench/results.json
+
+clean: ## remove what was built
+	@rm -rf bin dist
+
+go-is-there:
+	@[ -n "$(GO)" ] || { echo "no Go toolchain: see the message above" >&2; exit 1; }

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Runs the parts of the test suite that are named: unit netns kernels fuzz. Each prints its time; all run,
+# and the first that failed decides the exit code.
+set -u
+cd "$(dirname "$0")/.."
+code=0
+
+# The race detector needs cgo and a C compiler.
+race=
+if [ "$("$GO" env CGO_ENABLED)" != 1 ]; then
+	echo "race detector: off, cgo is off (CGO_ENABLED=0, or no C compiler was found)"
+elif ! command -v "$("$GO" env CC)" >/dev/null; then
+	echo "race detector: off, no C compiler ($("$GO" env CC)); on Debian: apt-get install gcc libc6-dev"
+elif [ -n "${NORACE:-}" ]; then
+	echo "race detector: off, NORACE is set"
+else
+	race=-race
+fi
+
+root() { [ "$(id -u)" = 0 ]; }
+
+part() { # name command...
+	name=$1; shift
+	echo "== $name"
+	begin=$(date +%s)
+	"$@"
+	status=$?
+	[ $status = 0 ] || [ $code != 0 ] || code=$status
+	[ $status = 0 ] && verdict=passed || verdict="failed ($status)"
+	echo "== $name: $verdict in $(($(date +%s) - begin)) s"
+}
+
+unit() {
+	root || echo "not root: tests of programs in the kernel and of namespaces skip themselves (go test -v says which)"
+	# shellcheck disable=SC2046
+	"$GO" test -p 2 $race $("$GO" list ./... | grep -vE '/tests/(netns|kernels)(/|$)')
+}
+
+netns() {
+	if ! root; then
+		echo "skipped: end-to-end tests in network namespaces need root: sudo make test"
+		return 0
+	fi
+	"$GO" test -p 1 -count=1 -timeout 30m ./tests/netns/...
+}
+
+kernels() {
+	"$GO" test -p 1 -count=1 -timeout 60m -v ./tests/kernels/...
+}
+
+fuzz() {
+	status=0
+	for dir in $(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do
+		for target in $(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$dir"/*_test.go); do
+			echo "-- $dir $target"
+			"$GO" test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-20s}" "./$dir" || status=1
+		done
+	done
+	return $status
+}
+
+for p in "$@"; do part "$p" "$p"; done
+exit $code
