@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,7 +96,8 @@ func (v versions) table(w interface{ Write([]byte) (int, error) }) error {
 		return nil
 	}
 	t := newTable(w, "NODE", "AGENT", "ZTUNNEL")
-	for name, c := range v.Nodes {
+	for _, name := range slices.Sorted(maps.Keys(v.Nodes)) {
+		c := v.Nodes[name]
 		t.row(name, c.Agent, c.Ztunnel)
 	}
 	return t.flush()

@@ -16,12 +16,13 @@ import (
 )
 
 const (
-	defaultRunDir = "/run/ambit"
-	labDir        = "/run/ambit-lab"
-	agentSocket   = "agent.sock"
-	proxySocket   = "ztunnel.sock"
-	askTimeout    = 10 * time.Second
-	answerLimit   = 256 << 20 // bytes of one admin answer
+	defaultRunDir   = "/run/ambit"
+	defaultStateDir = "/var/lib/ambit"
+	labDir          = "/run/ambit-lab"
+	agentSocket     = "agent.sock"
+	proxySocket     = "ztunnel.sock"
+	askTimeout      = 10 * time.Second
+	answerLimit     = 256 << 20 // bytes of one admin answer
 )
 
 // node is one machine of the mesh, reached through the sockets in its run directory.

@@ -15,6 +15,8 @@ type options struct {
 	runDirs []string
 	lab     string
 	output  string
+
+	controllerDir string
 }
 
 // Root builds the command tree. version is what `ambit version` says of this binary.
@@ -35,6 +37,7 @@ func Root(version string) *cobra.Command {
 	f := c.PersistentFlags()
 	f.StringArrayVar(&o.runDirs, "run-dir", nil, "run directory of a node's agent and ztunnel (repeatable; default /run/ambit, else a running lab)")
 	f.StringVar(&o.lab, "lab", "", "name of a running lab (a demo): all of its nodes")
+	f.StringVar(&o.controllerDir, "controller-dir", "", "state directory of a controller on this machine (default: the lab's, else "+defaultStateDir+")")
 	f.StringVarP(&o.output, "output", "o", "table", "table or json")
 	c.AddCommand(statusCmd(o, version), connectionsCmd(o), explainCmd(o), dumpCmd(o), versionCmd(o, version))
 	return c

@@ -3,16 +3,18 @@ package cli
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"io"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 )
 
-// nodeStatus is what `ambit status -o json` prints of one node. Errors say which part did not answer.
+// meshStatus is what `ambit status -o json` prints.
+type meshStatus struct {
+	Nodes      []nodeStatus      `json:"nodes"`
+	Controller *controllerStatus `json:"controller,omitempty"` // nil: none on this machine
+}
+
+// nodeStatus is one node. Errors say which part did not answer.
 type nodeStatus struct {
 	Node         string        `json:"node"`
 	Agent        *agentStatus  `json:"agent,omitempty"`
@@ -30,12 +32,21 @@ type agentStatus struct {
 	Features []feature `json:"features"`
 	Pods     []pod     `json:"pods"`
 	Proxies  []proxy   `json:"proxies"`
+	Probes   probes    `json:"probes"`
+}
+
+// probes says whose connections reach enrolled pods past the proxy.
+type probes struct {
+	Mode   string `json:"mode"`
+	Cgroup string `json:"cgroup"`
+	Detail string `json:"detail"`
 }
 
 type feature struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail"`
+	Name     string `json:"name"`
+	OK       bool   `json:"ok"`
+	Required bool   `json:"required"`
+	Detail   string `json:"detail"`
 }
 
 type pod struct {
@@ -46,6 +57,8 @@ type pod struct {
 	Actual    string    `json:"actual"`
 	Why       string    `json:"why"`
 	Addresses []string  `json:"addresses"`
+	Excluded  []uint16  `json:"excludedInbound,omitempty"`
+	Notes     []string  `json:"notes,omitempty"`
 	Since     time.Time `json:"since"`
 }
 
@@ -77,10 +90,11 @@ func statusCmd(o *options, _ string) *cobra.Command {
 			for _, n := range nodes {
 				all = append(all, n.status(c.Context()))
 			}
+			m := meshStatus{Nodes: all, Controller: o.controller(c.Context())}
 			if o.output == "json" {
-				return printJSON(c.OutOrStdout(), all)
+				return printJSON(c.OutOrStdout(), m)
 			}
-			return statusTables(c.OutOrStdout(), all, time.Now())
+			return m.tables(c.OutOrStdout(), time.Now())
 		},
 	}
 }
@@ -98,79 +112,4 @@ func (n node) status(ctx context.Context) nodeStatus {
 		s.Ztunnel, s.Certificates = d.build(), d.certificates()
 	}
 	return s
-}
-
-func statusTables(w io.Writer, all []nodeStatus, now time.Time) error {
-	return cmp.Or(nodeTable(w, all), podTable(w, all), certTable(w, all, now))
-}
-
-func nodeTable(w io.Writer, all []nodeStatus) error {
-	t := newTable(w, "NODE", "AGENT", "ZTUNNEL", "PODS", "KERNEL")
-	for _, s := range all {
-		agent, pods, kernel := "down: "+s.AgentError, "", ""
-		if s.Agent != nil {
-			agent, pods, kernel = s.Agent.Version, s.Agent.counted(), s.Agent.kernel()
-		}
-		ztunnel := s.Ztunnel
-		if s.ZtunnelError != "" {
-			ztunnel = "down: " + s.ZtunnelError
-		}
-		t.row(s.Node, agent, ztunnel, pods, kernel)
-	}
-	return t.flush()
-}
-
-func (a *agentStatus) counted() string {
-	n := 0
-	for _, p := range a.Pods {
-		if p.Actual == "enrolled" {
-			n++
-		}
-	}
-	return fmt.Sprintf("%d of %d enrolled", n, len(a.Pods))
-}
-
-func (a *agentStatus) kernel() string {
-	var missing []string
-	for _, f := range a.Features {
-		if !f.OK {
-			missing = append(missing, f.Name+": "+f.Detail)
-		}
-	}
-	if len(missing) > 0 {
-		return "missing " + strings.Join(missing, "; ")
-	}
-	return fmt.Sprintf("%d features, all there", len(a.Features))
-}
-
-func podTable(w io.Writer, all []nodeStatus) error {
-	fmt.Fprintln(w)
-	t := newTable(w, "POD", "NODE", "DESIRED", "ACTUAL", "WHY", "ADDRESSES")
-	for _, s := range all {
-		if s.Agent == nil {
-			continue
-		}
-		pods := slices.SortedFunc(slices.Values(s.Agent.Pods), func(a, b pod) int {
-			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-		})
-		for _, p := range pods {
-			t.row(p.Namespace+"/"+p.Name, s.Node, p.Desired, p.Actual, p.Why, strings.Join(p.Addresses, ","))
-		}
-	}
-	return t.flush()
-}
-
-func certTable(w io.Writer, all []nodeStatus, now time.Time) error {
-	fmt.Fprintln(w)
-	t := newTable(w, "IDENTITY", "NODE", "STATE", "EXPIRES IN")
-	for _, s := range all {
-		for _, c := range s.Certificates {
-			left := ""
-			if !c.NotAfter.IsZero() {
-				left = c.NotAfter.Sub(now).Round(time.Second).String()
-			}
-			t.row(c.Identity, s.Node, c.State, left)
-		}
-	}
-	return t.flush()
 }
