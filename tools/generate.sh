@@ -15,4 +15,6 @@ plugins=$(mktemp -d)
 trap 'rm -rf "$plugins"' EXIT
 "$GO" build -o "$plugins/protoc-gen-go" google.golang.org/protobuf/cmd/protoc-gen-go
 (cd tools && "$GO" build -o "$plugins/protoc-gen-go-grpc" google.golang.org/grpc/cmd/protoc-gen-go-grpc)
-PATH="$plugins:$(dirname "$GO"):$PATH" "$GO" generate ./internal/meshpb ./bpf
+export PATH="$plugins:$(dirname "$GO"):$PATH"
+"$GO" generate ./internal/meshpb ./bpf
+"$GO" run ./docs/gen
