@@ -1,0 +1,148 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// getUnix GETs a path from an admin socket.
+func getUnix(ctx context.Context, socket, path string) ([]byte, error) {
+	return get(ctx, path, func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	})
+}
+
+func get(ctx context.Context, url string, dial func(context.Context, string, string) (net.Conn, error)) ([]byte, error) {
+	if strings.HasPrefix(url, "/") {
+		url = "http://localhost" + url
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", url, err)
+	}
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}).Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", url, err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read answer to %s: %w", url, err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: status %d: %s", url, res.StatusCode, bytes.TrimSpace(body))
+	}
+	return body, nil
+}
+
+// GetAgent asks the agent's admin socket, for example for "/status".
+func (n *Node) GetAgent(ctx context.Context, path string) ([]byte, error) {
+	return getUnix(ctx, filepath.Join(n.RunDir(), "agent.sock"), path)
+}
+
+// GetZtunnel asks the newest ztunnel's admin socket, for example for "/connections".
+func (n *Node) GetZtunnel(ctx context.Context, path string) ([]byte, error) {
+	return getUnix(ctx, filepath.Join(n.RunDir(), "ztunnel.sock"), path)
+}
+
+// GetController asks the controller's admin socket.
+func (l *Lab) GetController(ctx context.Context, path string) ([]byte, error) {
+	return getUnix(ctx, filepath.Join(l.ControllerDir(), "controller.sock"), path)
+}
+
+// GetFrom asks a URL with a numeric host from inside the host's namespace.
+func (h *Host) GetFrom(ctx context.Context, url string) ([]byte, error) { return get(ctx, url, h.Dial) }
+
+// PodStatus is what the agent says of a pod.
+type PodStatus struct {
+	Namespace, Name, UID string
+	Desired, Actual, Why string
+}
+
+// AgentStatus is what the lab reads of the agent's status.
+type AgentStatus struct {
+	Pods    []PodStatus
+	Proxies []struct {
+		PID    int
+		Active bool
+	}
+	Counters map[string]uint64
+}
+
+// AgentStatus asks the agent.
+func (n *Node) AgentStatus(ctx context.Context) (AgentStatus, error) {
+	var s AgentStatus
+	b, err := n.GetAgent(ctx, "/status")
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, fmt.Errorf("decode status of %s: %w", n.Name, err)
+	}
+	return s, nil
+}
+
+// Status is what the agent of the pod's node says of it.
+func (p *Pod) Status(ctx context.Context) (PodStatus, error) {
+	s, err := p.Node.AgentStatus(ctx)
+	if err != nil {
+		return PodStatus{}, err
+	}
+	for _, x := range s.Pods {
+		if x.UID == p.UID {
+			return x, nil
+		}
+	}
+	return PodStatus{}, fmt.Errorf("the agent of %s does not know pod %s", p.Node.Name, p.FullName())
+}
+
+// WaitActual waits until all pods are in one of the states that the agent calls actual.
+func WaitActual(ctx context.Context, actual string, pods ...*Pod) error {
+	for _, p := range pods {
+		err := Eventually(ctx, func(ctx context.Context) error {
+			s, err := p.Status(ctx)
+			if err == nil && s.Actual != actual {
+				err = fmt.Errorf("pod %s is %s (%s), want %s", p.FullName(), s.Actual, s.Why, actual)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WaitEnrolled waits until all pods are enrolled.
+func WaitEnrolled(ctx context.Context, pods ...*Pod) error {
+	return WaitActual(ctx, "enrolled", pods...)
+}
+
+// WaitPlain waits until nothing of the mesh is left in the pods.
+func WaitPlain(ctx context.Context, pods ...*Pod) error { return WaitActual(ctx, "plain", pods...) }
+
+// Eventually tries until f returns nil, or ctx ends: then it returns f's last error.
+func Eventually(ctx context.Context, f func(context.Context) error) error {
+	for {
+		err := f(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(30 * time.Millisecond):
+		}
+	}
+}
