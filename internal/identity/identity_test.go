@@ -45,10 +45,29 @@ func TestNodeURI(t *testing.T) {
 	}
 }
 
-// handshake runs both sides over a pipe and returns what each said.
+// connected is both ends of a TCP connection: over net.Pipe an alert and the peer's last flight would
+// wait for each other.
+func connected(t *testing.T) (a, b net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if b, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if a, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+// handshake runs both sides and returns what each said.
 func handshake(t *testing.T, server, client *tls.Config) (serverErr, clientErr error) {
 	t.Helper()
-	a, b := net.Pipe()
+	a, b := connected(t)
 	s, c := tls.Server(a, server), tls.Client(b, client)
 	done := make(chan error, 1)
 	go func() {
