@@ -100,6 +100,8 @@ func get(c *identity.Cert) func() (*identity.Cert, error) {
 func TestPeersAreCheckedOnBothSides(t *testing.T) {
 	ca, other := testca.New(t), testca.New(t)
 	now := time.Now()
+	stranger := *other.Issue(web) // it trusts us; we do not know its root
+	stranger.Roots = ca.Issue(web).Roots
 	for name, c := range map[string]struct {
 		server, client *identity.Cert
 		now            time.Time
@@ -111,9 +113,10 @@ func TestPeersAreCheckedOnBothSides(t *testing.T) {
 		"client expired":           {ca.Issue(orders), ca.Issue(web, testca.NotAfter(now.Add(-time.Minute))), now, identity.ErrExpired, nil},
 		"client not yet valid":     {ca.Issue(orders), ca.Issue(web, testca.NotBefore(now.Add(time.Minute))), now, identity.ErrExpired, nil},
 		"client self-signed":       {ca.Issue(orders), ca.Issue(web, testca.SelfSigned()), now, identity.ErrUntrusted, nil},
-		"client of another root":   {ca.Issue(orders), other.Issue(web), now, identity.ErrUntrusted, identity.ErrUntrusted},
+		"client of another root":   {ca.Issue(orders), &stranger, now, identity.ErrUntrusted, nil},
 		"client with two names":    {ca.Issue(orders), ca.Issue(web, testca.WithURI(orders)), now, identity.ErrNoIdentity, nil},
 		"client with no name":      {ca.Issue(orders), ca.Issue(web, testca.WithoutURIs()), now, identity.ErrNoIdentity, nil},
+		"server of another root":   {other.Issue(orders), ca.Issue(web), now, nil, identity.ErrUntrusted},
 		"server is someone else":   {ca.Issue(web), ca.Issue(web), now, nil, identity.ErrWrongPeer},
 		"server expired":           {ca.Issue(orders, testca.NotAfter(now.Add(-time.Minute))), ca.Issue(web), now, nil, identity.ErrExpired},
 		"server self-signed":       {ca.Issue(orders, testca.SelfSigned()), ca.Issue(web), now, nil, identity.ErrUntrusted},
