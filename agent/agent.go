@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"path/filepath"
 	"sync"
@@ -60,12 +61,13 @@ type Agent struct {
 	listener *net.UnixListener
 	proxies  *proxies
 
-	mu     sync.Mutex
-	pods   map[string]*pod // by UID
-	owners map[string]*pod // by address: who has it now
-	view   View
-	synced bool
-	probes ProbeStatus
+	mu      sync.Mutex
+	pods    map[string]*pod // by UID
+	owners  map[string]*pod // of addresses and network namespaces
+	view    View
+	synced  bool
+	probes  ProbeStatus
+	probeID uint64 // of probes.Cgroup
 
 	workers sync.WaitGroup
 }
@@ -217,30 +219,44 @@ func (a *Agent) wakeAll() {
 	}
 }
 
-// claim makes p the owner of its addresses, or says whose they are.
-func (a *Agent) claim(p *pod, addrs netns.Addrs) error {
+// claim makes p the owner of a namespace and its addresses, or says whose they are.
+func (a *Agent) claim(p *pod, cookie uint64, addrs netns.Addrs) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	things := []string{namespaceKey(cookie)}
 	for _, addr := range addrs.Valid() {
-		if o := a.owners[addr.String()]; o != nil && o != p {
+		things = append(things, "address "+addr.String())
+	}
+	for _, x := range things {
+		if o := a.owners[x]; o != nil && o != p {
 			o.poke()
-			return fmt.Errorf("address %s still belongs to pod %s", addr, o.uid)
+			return fmt.Errorf("%s still belongs to pod %s", x, o.uid)
 		}
 	}
-	for _, addr := range addrs.Valid() {
-		a.owners[addr.String()] = p
+	for _, x := range things {
+		a.owners[x] = p
 	}
 	return nil
+}
+
+func namespaceKey(cookie uint64) string { return fmt.Sprintf("network namespace %d", cookie) }
+
+// claimFree makes p the owner of a namespace that nobody owns.
+func (a *Agent) claimFree(p *pod, cookie uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	key := namespaceKey(cookie)
+	if o := a.owners[key]; o != nil && o != p {
+		return false
+	}
+	a.owners[key] = p
+	return true
 }
 
 func (a *Agent) unclaim(p *pod) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for addr, o := range a.owners {
-		if o == p {
-			delete(a.owners, addr)
-		}
-	}
+	maps.DeleteFunc(a.owners, func(_ string, o *pod) bool { return o == p })
 }
 
 // Ready says whether the agent has seen the world.

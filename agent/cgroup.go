@@ -50,6 +50,23 @@ func parseMounts(mountinfo, root string) (cgroups, error) {
 	return best, nil
 }
 
+// below resolves a directory that must be a cgroup below the root: the root's own id would stand for everything.
+func (c cgroups) below(dir string) (string, uint64, error) {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", 0, fmt.Errorf("resolve cgroup: %w", err)
+	}
+	root, err := filepath.EvalSymlinks(c.root)
+	if err != nil {
+		return "", 0, fmt.Errorf("resolve cgroup: %w", err)
+	}
+	if dir == root || !within(dir, root) {
+		return "", 0, fmt.Errorf("cgroup %s is not one below %s", dir, root)
+	}
+	id, err := cgroupID(dir)
+	return dir, id, err
+}
+
 // within says whether path is dir or below it.
 func within(path, dir string) bool {
 	rel, err := filepath.Rel(dir, path)

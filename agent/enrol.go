@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,11 @@ func (p *pod) enter(obj Pod) error {
 	if len(addrs.Valid()) == 0 {
 		return joinClose(errors.New("no address that can be captured"), ns)
 	}
-	if err := p.a.claim(p, addrs); err != nil {
+	// An address that is not the pod's own would take another pod's traffic.
+	if missing, err := ns.Missing(addrs); err != nil || missing.IsValid() {
+		return joinClose(cmp.Or(err, fmt.Errorf("%w: for address %s, which no device of the pod has", errWait, missing)), ns)
+	}
+	if err := p.a.claim(p, ns.Cookie, addrs); err != nil {
 		return joinClose(fmt.Errorf("%w: %w", errWait, err), ns)
 	}
 	p.ns, p.addrs = ns, addrs
@@ -125,12 +130,14 @@ func (p *pod) listen(ctx context.Context) error {
 
 // captureInbound puts everything in place that inbound and the proxy's legs need, steer last.
 func (p *pod) captureInbound(w wish) error {
-	saved, err := p.ns.Configure(p.addrs, p.saved)
-	p.saved = saved
-	if err != nil {
+	var err error
+	if p.saved, err = p.ns.Before(p.addrs, p.saved); err != nil {
 		return err
 	}
 	if err := p.store(); err != nil {
+		return err
+	}
+	if err := p.ns.Configure(p.addrs); err != nil {
 		return err
 	}
 	for _, addr := range p.addrs.Valid() {
@@ -236,9 +243,13 @@ func (p *pod) releaseWhenIdle(ctx context.Context) error {
 	if p.a.cfg.Now().Sub(p.detached) < settle {
 		return nil
 	}
-	if s := p.a.proxies.query(ctx, p.uid); s.connections > 0 {
+	s := p.a.proxies.query(ctx, p.uid)
+	if s.connections > 0 {
 		p.set(ActualDraining, fmt.Sprintf("%d proxied connections live on", s.connections))
 		return nil
+	}
+	if !s.heard && p.a.proxies.absent(p.a.cfg.Now()) < p.a.cfg.ProxyAbsentAfter {
+		return nil // it will call again and say
 	}
 	if err := p.release(ctx); err != nil {
 		return err

@@ -26,7 +26,6 @@ const (
 func (a *Agent) guard(ctx context.Context) {
 	tick := time.NewTicker(guardEvery)
 	defer tick.Stop()
-	swept := false
 	for i := 0; ; i++ {
 		select {
 		case <-ctx.Done():
@@ -37,11 +36,13 @@ func (a *Agent) guard(ctx context.Context) {
 		if a.proxies.absent(a.cfg.Now()) >= a.cfg.ProxyAbsentAfter {
 			a.resetQueues()
 		}
-		if i%10 == 0 {
+		for _, p := range a.all() {
+			p.pokeIfMoved()
+		}
+		if i%10 == 0 || a.probesMoved() {
 			a.note("find probes", a.findProbes())
 		}
-		if !swept && a.Ready() && a.cfg.Now().Sub(a.started) > strayAfter {
-			swept = true
+		if i%30 == 0 && a.Ready() && a.cfg.Now().Sub(a.started) > strayAfter {
 			a.note("sweep stray pods", a.sweepStray())
 		}
 	}
@@ -92,22 +93,31 @@ func (a *Agent) findProbes() error {
 			return a.setProbes(set, st)
 		}
 	}
-	id, err := cgroupID(dir)
-	switch {
-	case err != nil:
+	dir, id, err := a.cgroups.below(dir)
+	if err != nil {
 		st.Detail = "probes go through the proxy: " + err.Error()
-	case dir == a.cgroups.mount || dir == a.cgroups.root || !within(dir, a.cgroups.root):
-		st.Detail = fmt.Sprintf("probes go through the proxy: cgroup %s is not one below %s", dir, a.cgroups.root)
-	default:
+	} else {
 		set.ProbeMode, set.ProbeCgroup, st.Mode, st.Cgroup = bpf.ProbeCgroup, id, "cgroup", dir
 	}
 	return a.setProbes(set, st)
 }
 
+// probesMoved says whether the cgroup of probes is another one by now: the kubelet was restarted.
+func (a *Agent) probesMoved() bool {
+	a.mu.Lock()
+	dir, id := a.probes.Cgroup, a.probeID
+	a.mu.Unlock()
+	if dir == "" {
+		return false
+	}
+	now, err := cgroupID(dir)
+	return err != nil || now != id
+}
+
 func (a *Agent) setProbes(set bpf.Settings, st ProbeStatus) error {
 	a.mu.Lock()
 	changed := st != a.probes
-	a.probes = st
+	a.probes, a.probeID = st, set.ProbeCgroup
 	a.mu.Unlock()
 	if changed {
 		a.log.Info("probes", "mode", st.Mode, "cgroup", st.Cgroup, "detail", st.Detail)
@@ -115,17 +125,11 @@ func (a *Agent) setProbes(set bpf.Settings, st ProbeStatus) error {
 	return a.mesh.SetSettings(set)
 }
 
-// sweepStray removes what an agent before us left of pods that are gone.
+// sweepStray removes what is left of pods that are gone: an agent before us had them, or their release failed.
 func (a *Agent) sweepStray() error {
-	known := map[uint64]bool{}
-	for _, p := range a.all() {
-		p.work.Lock()
-		if p.ns != nil {
-			known[p.ns.Cookie] = true
-		}
-		p.work.Unlock()
-	}
-	return removePods(a.mesh, func(cookie uint64) bool { return !known[cookie] })
+	sweeper := &pod{uid: "(being removed)"}
+	defer a.unclaim(sweeper)
+	return removePods(a.mesh, func(cookie uint64) bool { return a.claimFree(sweeper, cookie) })
 }
 
 // mountBPFFS mounts a bpf file system at path unless there is one.

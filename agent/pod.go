@@ -137,8 +137,13 @@ func (p *pod) step(ctx context.Context) (next time.Duration, done bool) {
 }
 
 func (p *pod) fail(err error) time.Duration {
+	p.mu.Lock()
+	again := p.status.actual == ActualFailed && p.status.why == err.Error()
+	p.mu.Unlock()
+	if !again {
+		p.a.log.Warn("pod step failed", "uid", p.uid, "error", err)
+	}
 	p.set(ActualFailed, err.Error())
-	p.a.log.Warn("pod step failed", "uid", p.uid, "error", err)
 	p.a.events.add("pod_errors", 1)
 	return retryLater
 }
@@ -160,6 +165,21 @@ func (p *pod) look(ctx context.Context, obj Pod) error {
 	return p.adopt(obj)
 }
 
+// pokeIfMoved wakes the worker if another namespace is behind the path: a new sandbox, uncaptured.
+func (p *pod) pokeIfMoved() {
+	if !p.work.TryLock() {
+		return // the worker is awake
+	}
+	ns := p.ns
+	p.work.Unlock()
+	if ns == nil {
+		return
+	}
+	if ino, err := netns.InodeAt(p.object().NetNS); err == nil && ino != ns.Inode {
+		p.poke()
+	}
+}
+
 // adopt takes over what an agent before us left in the pod, if anything.
 func (p *pod) adopt(obj Pod) error {
 	ns, err := netns.Open(obj.NetNS)
@@ -173,16 +193,19 @@ func (p *pod) adopt(obj Pod) error {
 	if err != nil || !ok {
 		return joinClose(err, ns)
 	}
-	p.ns = ns
-	p.addrs = netns.Addrs{V4: old.V4, V6: old.V6}
-	p.saved, p.capture = netns.Sysctls(old.Saved), old.Capture
 	at, err := p.a.mesh.Attached()
 	if err != nil {
-		return err
+		return joinClose(err, ns)
 	}
+	addrs := netns.Addrs{V4: old.V4, V6: old.V6}
+	if err := p.a.claim(p, ns.Cookie, addrs); err != nil {
+		return joinClose(err, ns)
+	}
+	p.ns, p.addrs = ns, addrs
+	p.saved, p.capture = netns.Sysctls(old.Saved), old.Capture
 	p.attached, p.adopted = slices.Contains(at, ns.Cookie), true
 	p.a.events.add("pods_adopted", 1)
-	return p.a.claim(p, p.addrs)
+	return nil
 }
 
 func joinClose(err error, ns *netns.NS) error {

@@ -4,21 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ambitmesh/ambit/agent/netns"
 	"github.com/ambitmesh/ambit/agent/zds"
 	pb "github.com/ambitmesh/ambit/internal/meshpb/zds"
 )
-
-// proxyAccount runs the node proxy in Kubernetes: its own pod may of course call.
-const proxyAccount = "ambit-system/ambit-ztunnel"
 
 // proxies are the ZDS sessions of the node. The newest version 2 session that has the whole snapshot
 // is active; the others drain.
@@ -41,49 +35,6 @@ type session struct {
 
 func newProxies(a *Agent) *proxies {
 	return &proxies{a: a, lastSeen: a.cfg.Now(), cgroups: map[uint64]string{}, vault: vault{fd: -1}}
-}
-
-// Admit refuses a peer of another user, one whose cgroup would make others count as the proxy, and
-// pods.
-func (x *proxies) Admit(peer zds.Peer) error {
-	if int(peer.UID) != os.Getuid() {
-		return fmt.Errorf("uid %d is not the agent's", peer.UID)
-	}
-	dir, _, err := x.a.cgroups.of(peer.PID)
-	if err != nil {
-		return err
-	}
-	if dir == x.a.cgroups.mount || !within(dir, x.a.cgroups.root) || dir == x.a.cgroups.root {
-		return fmt.Errorf("cgroup %s: want one of its own below %s, by which the kernel tells the proxy from others", dir, x.a.cgroups.root)
-	}
-	ns, err := netns.InodeAt(fmt.Sprintf("/proc/%d/ns/net", peer.PID))
-	if err != nil {
-		return err
-	}
-	for _, p := range x.a.all() {
-		if p.holds(dir, ns) {
-			return fmt.Errorf("cgroup %s or its network namespace is pod %s's", dir, p.uid)
-		}
-	}
-	return nil
-}
-
-// holds says whether a process in this cgroup and network namespace belongs to the pod.
-func (p *pod) holds(cgroup string, ns uint64) bool {
-	obj := p.object()
-	if obj.HostNetwork || obj.Namespace+"/"+obj.ServiceAccount == proxyAccount {
-		return false
-	}
-	if obj.Cgroup != "" && within(cgroup, obj.Cgroup) {
-		return true
-	}
-	if len(p.uid) >= 32 { // kubelet's cgroups carry the uid
-		if strings.Contains(cgroup, p.uid) || strings.Contains(cgroup, strings.ReplaceAll(p.uid, "-", "_")) {
-			return true
-		}
-	}
-	ino, err := netns.InodeAt(obj.NetNS)
-	return err == nil && ino == ns
 }
 
 // Serve gives a session all pods, makes it the active one and stays until it ends.
@@ -110,7 +61,7 @@ func (x *proxies) Serve(ctx context.Context, zs *zds.Session) {
 }
 
 func (x *proxies) register(zs *zds.Session) (*session, error) {
-	dir, id, err := x.a.cgroups.of(zs.Peer.PID)
+	dir, id, err := x.home(zs.Peer) // again: it may have moved since Admit
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +105,10 @@ func (x *proxies) welcome(ctx context.Context, s *session) error {
 		return nil // it cannot take our listeners: never active
 	}
 	x.mu.Lock()
+	if x.current != nil && x.current.Alive() && x.current.Since.After(s.Since) {
+		x.mu.Unlock()
+		return nil // a newer one was faster, and has told this one to drain
+	}
 	x.current = s.Session
 	older := slices.Clone(x.sessions)
 	x.mu.Unlock()
@@ -209,6 +164,7 @@ func (x *proxies) toAll(ctx context.Context, version int, req *pb.WorkloadReques
 // podUse is what the proxies say of a pod together.
 type podUse struct {
 	answered    bool // the active proxy
+	heard       bool // any proxy
 	plainKnown  bool
 	idle        time.Duration // the shortest
 	connections uint64        // of all, draining ones included
@@ -223,6 +179,7 @@ func (x *proxies) query(ctx context.Context, uid string) podUse {
 		}
 		ack, fds, err := s.Do(ctx, &pb.WorkloadRequest{Payload: &pb.WorkloadRequest_Query{Query: &pb.QueryPod{Uid: uid}}})
 		closeFDs(fds)
+		use.heard = use.heard || err == nil || errors.Is(err, zds.ErrRefused)
 		state := ack.GetPod()
 		if err != nil || state == nil {
 			continue // it does not know the pod
@@ -234,64 +191,6 @@ func (x *proxies) query(ctx context.Context, uid string) podUse {
 		}
 	}
 	return use
-}
-
-// redialTime is how long a process in a proxy's cgroup is trusted to be a proxy that redials.
-const redialTime = time.Minute
-
-// absent says for how long no proxy could take connections: no session, and no process in a proxy's
-// cgroup that would redial.
-func (x *proxies) absent(now time.Time) time.Duration {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	busy, process := x.current != nil && x.current.Alive(), false
-	for _, dir := range x.cgroups {
-		left, err := empty(dir)
-		process = process || err == nil && !left
-	}
-	switch {
-	case busy:
-		x.lastSeen = now
-	case process && now.Sub(x.lastSeen) < redialTime:
-		return 0
-	}
-	return now.Sub(x.lastSeen)
-}
-
-// sweep forgets cgroups without session and process, those of an agent before us included.
-func (x *proxies) sweep() error {
-	ids, err := x.a.mesh.Proxies()
-	if err != nil {
-		return err
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	var errs []error
-	for _, id := range ids {
-		if slices.ContainsFunc(x.sessions, func(s *session) bool { return s.id == id }) {
-			continue
-		}
-		if x.cgroups[id] == "" {
-			if dir, ok := x.a.cgroups.find(id); ok {
-				x.cgroups[id] = dir
-			}
-		}
-		dir := x.cgroups[id]
-		done := dir == ""
-		if !done {
-			gone, err := empty(dir)
-			done = gone
-			errs = append(errs, err)
-			if now, err := cgroupID(dir); err != nil || now != id {
-				done = true // the directory was made again
-			}
-		}
-		if done {
-			delete(x.cgroups, id)
-			errs = append(errs, x.a.mesh.DeleteProxy(id))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 func closeFDs(fds []int) {

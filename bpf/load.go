@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -127,11 +128,17 @@ func (m *Mesh) attachHook(dir, cgroup string, h hook) error {
 		return fmt.Errorf("attach %s to cgroup %s (another tool attached exclusively, or not a cgroup2): %w", h.pin, cgroup, err)
 	}
 	m.links = append(m.links, l)
-	if err := l.Pin(filepath.Join(dir, h.pin)); err != nil {
+	pin := filepath.Join(dir, h.pin)
+	if err := l.Pin(pin + newPin); err != nil {
 		return fmt.Errorf("pin %s: %w", h.pin, err)
+	}
+	if err := os.Rename(pin+newPin, pin); err != nil {
+		return fmt.Errorf("place pin %s: %w", h.pin, err)
 	}
 	return nil
 }
+
+const newPin = "_new"
 
 // adopt reuses pinned maps and puts this build's programs into the pinned links.
 func (m *Mesh) adopt(o Options) error {
@@ -139,23 +146,45 @@ func (m *Mesh) adopt(o Options) error {
 		return err
 	}
 	for _, h := range m.hooks() {
-		l, err := link.LoadPinnedLink(filepath.Join(m.dir, h.pin), nil)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = m.attachHook(m.dir, o.Cgroup, h)
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("open pinned %s: %w", h.pin, err)
-		}
-		m.links = append(m.links, l)
-		if err := replace(l, h.prog); err != nil {
-			return fmt.Errorf("replace program of %s: %w", h.pin, err)
+		if err := m.adoptHook(o.Cgroup, h); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (m *Mesh) adoptHook(cgroup string, h hook) error {
+	l, err := link.LoadPinnedLink(filepath.Join(m.dir, h.pin), nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return m.attachHook(m.dir, cgroup, h)
+	}
+	if err != nil {
+		return fmt.Errorf("open pinned %s: %w", h.pin, err)
+	}
+	there, err := isAt(l, cgroup)
+	if err != nil || !there {
+		// Another root was asked for, or the old one was removed: a new link first, then it takes the old one's pin.
+		return errors.Join(err, m.attachHook(m.dir, cgroup, h), l.Close())
+	}
+	m.links = append(m.links, l)
+	if err := replace(l, h.prog); err != nil {
+		return fmt.Errorf("replace program of %s: %w", h.pin, err)
+	}
+	return nil
+}
+
+// isAt says whether a link is attached to this cgroup.
+func isAt(l link.Link, cgroup string) (bool, error) {
+	info, err := l.Info()
+	if err != nil {
+		return false, fmt.Errorf("info of link: %w", err)
+	}
+	st, err := os.Stat(cgroup)
+	if err != nil {
+		return false, fmt.Errorf("find cgroup: %w", err)
+	}
+	at, sys := info.Cgroup(), st.Sys().(*syscall.Stat_t)
+	return at != nil && at.CgroupId == sys.Ino, nil
 }
 
 // replace puts prog into a pinned link if it is another program than the one there.

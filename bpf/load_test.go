@@ -186,3 +186,33 @@ func TestExclusionsAndCounters(t *testing.T) {
 		t.Errorf("counters: %v %v, want %d", c, err, m.obj.Counters.MaxEntries())
 	}
 }
+
+func TestHooksFollowTheCgroup(t *testing.T) {
+	bpffs, cgroup := mounts(t)
+	first, second := filepath.Join(cgroup, "first"), filepath.Join(cgroup, "second")
+	for _, dir := range []string{first, second} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.Remove(dir) })
+	}
+	if err := load(t, Options{BPFFS: bpffs, Instance: "a", Cgroup: first}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := load(t, Options{BPFFS: bpffs, Instance: "a", Cgroup: second}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(second); err != nil { // the links go with it, their pins stay
+		t.Fatal(err)
+	}
+	m := load(t, Options{BPFFS: bpffs, Instance: "a", Cgroup: first})
+	defer m.Close()
+	for _, l := range m.links {
+		if there, err := isAt(l, first); err != nil || !there {
+			t.Errorf("link is not at the cgroup: %v", err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(m.dir, "*"+newPin)); err != nil || len(left) != 0 {
+		t.Errorf("left %v %v", left, err)
+	}
+}

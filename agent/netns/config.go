@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -49,17 +50,41 @@ const (
 	sysctlOn    = 1
 )
 
-// Configure puts rule, routes and sysctls into the namespace; it may be repeated. It returns the
-// sysctls as they were; saved, if not zero, is what an earlier Configure returned.
-func (ns *NS) Configure(a Addrs, saved Sysctls) (Sysctls, error) {
-	err := ns.Do(func() error {
-		var err error
-		if saved, err = setSysctls(saved, a.V6.IsValid()); err != nil {
+// Before reads the sysctls as they are, except those that saved knows from an earlier call. Keep the
+// answer where it outlives this process, then Configure.
+func (ns *NS) Before(a Addrs, saved Sysctls) (Sysctls, error) {
+	err := ns.Do(func() (err error) {
+		saved, err = readSysctls(saved, a.V6.IsValid())
+		return err
+	})
+	return saved, err
+}
+
+// Configure puts rule, routes and sysctls into the namespace; it may be repeated.
+func (ns *NS) Configure(a Addrs) error {
+	return ns.Do(func() error {
+		if err := setSysctls(a.V6.IsValid()); err != nil {
 			return err
 		}
 		return eachFamily(a.Valid(), addFamily)
 	})
-	return saved, err
+}
+
+// Missing is the first of the addresses that no device of the namespace has, or the zero Addr.
+func (ns *NS) Missing(a Addrs) (missing netip.Addr, err error) {
+	err = ns.Do(func() error {
+		have, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+		if err != nil {
+			return fmt.Errorf("list addresses: %w", err)
+		}
+		for _, want := range a.Valid() {
+			if !slices.ContainsFunc(have, func(h netlink.Addr) bool { return h.IP.Equal(want.AsSlice()) }) {
+				missing = want
+			}
+		}
+		return nil
+	})
+	return missing, err
 }
 
 // Deconfigure takes everything back.
@@ -92,28 +117,34 @@ func (ns *NS) HasV6() (ok bool) {
 	return ok && err == nil
 }
 
-func setSysctls(saved Sysctls, v6 bool) (Sysctls, error) {
+func readSysctls(saved Sysctls, v6 bool) (Sysctls, error) {
 	for i, key := range sysctls {
-		if strings.HasPrefix(key, "ipv6") && !v6 {
+		shift := 2 * i
+		if strings.HasPrefix(key, "ipv6") && !v6 || saved>>shift&sysctlKnown != 0 {
 			continue
 		}
-		path := "/proc/sys/net/" + key
-		b, err := os.ReadFile(path)
+		b, err := os.ReadFile("/proc/sys/net/" + key)
 		if err != nil {
 			return saved, fmt.Errorf("read sysctl %s: %w", key, err)
 		}
-		shift := 2 * i
-		if saved>>shift&sysctlKnown == 0 {
-			saved |= sysctlKnown << shift
-			if strings.TrimSpace(string(b)) != "0" {
-				saved |= sysctlOn << shift
-			}
-		}
-		if err := os.WriteFile(path, []byte("1"), 0o644); err != nil {
-			return saved, fmt.Errorf("write sysctl %s: %w", key, err)
+		saved |= sysctlKnown << shift
+		if strings.TrimSpace(string(b)) != "0" {
+			saved |= sysctlOn << shift
 		}
 	}
 	return saved, nil
+}
+
+func setSysctls(v6 bool) error {
+	for _, key := range sysctls {
+		if strings.HasPrefix(key, "ipv6") && !v6 {
+			continue
+		}
+		if err := os.WriteFile("/proc/sys/net/"+key, []byte("1"), 0o644); err != nil {
+			return fmt.Errorf("write sysctl %s: %w", key, err)
+		}
+	}
+	return nil
 }
 
 func restoreSysctls(saved Sysctls) error {

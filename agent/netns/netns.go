@@ -20,7 +20,7 @@ type NS struct {
 
 // Open opens the namespace file at path, for example /run/netns/x or /proc/7/ns/net.
 func Open(path string) (*NS, error) {
-	f, err := os.Open(path)
+	f, err := openNamespace(path)
 	if err != nil {
 		return nil, fmt.Errorf("open network namespace: %w", err)
 	}
@@ -30,6 +30,26 @@ func Open(path string) (*NS, error) {
 		return nil, fmt.Errorf("network namespace %s: %w", path, err)
 	}
 	return ns, nil
+}
+
+const nsfsMagic = 0x6e736673
+
+// openNamespace looks before it opens: the path is the object's author's, and to open a pipe would hang
+// and to open a device would do something.
+func openNamespace(path string) (*os.File, error) {
+	at, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	defer unix.Close(at)
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(at, &st); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if st.Type != nsfsMagic {
+		return nil, fmt.Errorf("%s is not a namespace: %w", path, os.ErrInvalid)
+	}
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", at))
 }
 
 // FromFile takes over f, which must be a network namespace.

@@ -89,7 +89,11 @@ func (s *Server) Run(ctx context.Context, l *net.UnixListener) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return fmt.Errorf("accept on zds socket: %w", err)
+			if errors.Is(err, net.ErrClosed) {
+				return fmt.Errorf("accept on zds socket: %w", err)
+			}
+			s.Log.Warn("accept on zds socket", "error", err) // descriptors or memory are short: it may pass
+			continue
 		}
 		select {
 		case slots <- struct{}{}:
@@ -134,6 +138,7 @@ func (s *Server) serve(ctx context.Context, c *net.UnixConn) {
 	s.Handler.Serve(ctx, ses)
 	c.Close()
 	reader.Wait()
+	ses.leave()
 }
 
 func readHello(c *net.UnixConn) (Hello, error) {

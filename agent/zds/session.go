@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,8 @@ type Session struct {
 	Since time.Time
 
 	conn    *net.UnixConn
-	turn    sync.Mutex // one request at a time
+	turn    sync.Mutex  // one request at a time
+	asked   atomic.Bool // and its answer has not come
 	answers chan answer
 	done    chan struct{}
 }
@@ -59,6 +61,7 @@ func (s *Session) Close() error { return s.conn.Close() }
 func (s *Session) Do(ctx context.Context, req *pb.WorkloadRequest, fds ...int) (*pb.Ack, []int, error) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
+	s.asked.Store(true)
 	if err := s.send(req, fds); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("send to proxy %d: %w", s.Peer.PID, err), s.conn.Close())
 	}
@@ -77,11 +80,15 @@ func (s *Session) Do(ctx context.Context, req *pb.WorkloadRequest, fds ...int) (
 }
 
 func (a answer) result() (*pb.Ack, []int, error) {
-	if a.err == nil && a.ack.GetError() != "" {
-		closeFDs(a.fds)
-		return nil, nil, fmt.Errorf("%w: %s", ErrRefused, a.ack.GetError())
+	err := a.err
+	if err == nil && a.ack.GetError() != "" {
+		err = fmt.Errorf("%w: %s", ErrRefused, a.ack.GetError())
 	}
-	return a.ack, a.fds, a.err
+	if err != nil {
+		closeFDs(a.fds)
+		return nil, nil, err
+	}
+	return a.ack, a.fds, nil
 }
 
 func (s *Session) send(req *pb.WorkloadRequest, fds []int) error {
@@ -110,17 +117,25 @@ func (s *Session) read() {
 		}
 		a := answer{fds: fds}
 		a.ack, a.err = ParseResponse(b)
-		select {
-		case s.answers <- a:
-		default:
+		if !s.asked.CompareAndSwap(true, false) {
 			closeFDs(fds)
 			s.conn.Close()
 			return
 		}
+		s.answers <- a // never blocks: one question, one answer, and Do takes it or ends the session
 		if a.err != nil {
 			s.conn.Close()
 			return
 		}
+	}
+}
+
+// leave gives up what came too late for Do.
+func (s *Session) leave() {
+	select {
+	case a := <-s.answers:
+		closeFDs(a.fds)
+	default:
 	}
 }
 
