@@ -9,15 +9,12 @@ import (
 	"github.com/ambitmesh/ambit/internal/meshpb/workload"
 )
 
-// Member returns the pod's ports as an endpoint of the service, or nil if it is none.
-//
-// With EndpointSlices they decide. Without any, the service's selector does, by the rules of
-// Kubernetes' own endpoints controller, so that a standalone user need not write slices.
-func Member(p *corev1.Pod, s *corev1.Service, slices []*discoveryv1.EndpointSlice) *workload.PortList {
-	if len(slices) > 0 {
-		return memberBySlices(p, s, slices)
-	}
-	if !selects(s.Spec.Selector, p.Labels) || len(s.Spec.Selector) == 0 {
+// With EndpointSlices they decide who is an endpoint. Without any, the service's selector does, by the
+// rules of Kubernetes' own endpoints controller, so that a standalone user need not write slices.
+
+// selected returns the pod's ports as an endpoint by the service's selector, or nil if it is none.
+func selected(p *corev1.Pod, s *corev1.Service) *workload.PortList {
+	if !selects(s.Spec.Selector, p.Labels) {
 		return nil
 	}
 	list := &workload.PortList{}
@@ -33,26 +30,11 @@ func Member(p *corev1.Pod, s *corev1.Service, slices []*discoveryv1.EndpointSlic
 	return list
 }
 
-func memberBySlices(p *corev1.Pod, s *corev1.Service, all []*discoveryv1.EndpointSlice) *workload.PortList {
-	var list *workload.PortList
-	for _, sl := range all {
-		if !slices.ContainsFunc(sl.Endpoints, func(e discoveryv1.Endpoint) bool {
-			return isEndpoint(e, p) && (s.Spec.PublishNotReadyAddresses || e.Conditions.Ready == nil || *e.Conditions.Ready)
-		}) {
-			continue
-		}
-		if list == nil {
-			list = &workload.PortList{}
-		}
-		addSlicePorts(list, s, sl)
-	}
-	return list
-}
-
+// addSlicePorts adds the ports of a slice that the pod stands in.
 func addSlicePorts(list *workload.PortList, s *corev1.Service, sl *discoveryv1.EndpointSlice) {
 	for _, port := range tcpPorts(s) {
 		for _, ep := range sl.Ports {
-			if ep.Port == nil || deref(ep.Name) != port.Name {
+			if ep.Port == nil || deref(ep.Name) != port.Name || ep.Protocol != nil && *ep.Protocol != corev1.ProtocolTCP {
 				continue
 			}
 			known := slices.ContainsFunc(list.Ports, func(q *workload.Port) bool { return q.ServicePort == uint32(port.Port) })
@@ -62,19 +44,6 @@ func addSlicePorts(list *workload.PortList, s *corev1.Service, sl *discoveryv1.E
 			}
 		}
 	}
-}
-
-// isEndpoint goes by the reference, or by the address where a slice was written by hand without one.
-func isEndpoint(e discoveryv1.Endpoint, p *corev1.Pod) bool {
-	if e.TargetRef != nil {
-		return e.TargetRef.Kind == "Pod" && e.TargetRef.Name == p.Name
-	}
-	for _, ip := range podIPs(p) {
-		if slices.Contains(e.Addresses, ip.String()) {
-			return true
-		}
-	}
-	return false
 }
 
 func tcpPorts(s *corev1.Service) []corev1.ServicePort {
@@ -108,9 +77,9 @@ func selects(selector, labels map[string]string) bool {
 	return true
 }
 
-func deref(s *string) string {
-	if s == nil {
-		return ""
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
 	}
-	return *s
+	return v
 }

@@ -41,7 +41,7 @@ func Service(s *corev1.Service, out *ambit.Outlier) (*workload.Service, Status, 
 		w.Ports = append(w.Ports, &workload.Port{ServicePort: uint32(p.Port),
 			TargetPort: targetNumber(p), AppProtocol: appProtocol(p)})
 	}
-	st.Parts = append(st.Parts, unheeded(s)...)
+	st.Parts = append(st.Parts, unheededBy(s)...)
 	if out != nil {
 		cfg, err := anypb.New(out)
 		if err != nil {
@@ -66,14 +66,14 @@ func vips(s *corev1.Service) []string {
 	return out
 }
 
-func unheeded(s *corev1.Service) (parts []string) {
+func unheededBy(s *corev1.Service) (parts []string) {
 	if a := s.Spec.SessionAffinity; a != "" && a != corev1.ServiceAffinityNone {
 		parts = append(parts, fmt.Sprintf("spec.sessionAffinity: %s is %s", a, notSupported))
 	}
 	if len(s.Spec.ExternalIPs) > 0 {
 		parts = append(parts, "spec.externalIPs: connections to them are not balanced by the mesh")
 	}
-	return parts
+	return append(parts, waypointParts(s.Labels)...)
 }
 
 // targetNumber returns 0 for a named port: each endpoint then says its own.

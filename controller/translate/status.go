@@ -2,7 +2,9 @@ package translate
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ambitmesh/ambit/internal/objects"
 )
@@ -37,4 +39,12 @@ const (
 	ztunnel      = "ztunnel"
 	needsL7      = "refused: needs layer 7, no waypoint"
 	notSupported = "not supported yet"
+
+	previousStays = "; the previous version stays in force"
 )
+
+// oneLine joins errors as a status shows them.
+func oneLine(errs []error) string {
+	joined := strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ")
+	return strings.ToValidUTF8(joined, "?")
+}

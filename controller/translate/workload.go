@@ -55,12 +55,14 @@ func (o Options) Workload(in PodInput) *workload.Workload {
 	return w
 }
 
-// podIPs returns the pod's addresses; one that cannot be parsed is none.
+// podIPs returns the pod's addresses; one that cannot be parsed, or be any pod's, is none.
 func podIPs(p *corev1.Pod) []netip.Addr {
 	var ips []netip.Addr
 	add := func(s string) {
 		if ip, err := netip.ParseAddr(s); err == nil && ip.Zone() == "" {
-			ips = append(ips, ip.Unmap())
+			if ip = ip.Unmap(); !ip.IsUnspecified() && !ip.IsLoopback() && !ip.IsMulticast() {
+				ips = append(ips, ip)
+			}
 		}
 	}
 	for _, ip := range p.Status.PodIPs {
