@@ -1,0 +1,199 @@
+package std
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
+)
+
+// flow is one captured connection, or one tunnel of a peer, from accept to end.
+type flow struct {
+	e      *Engine
+	p      *pod
+	rec    *engine.Record
+	from   leg // that was accepted
+	ctx    context.Context
+	cancel context.CancelCauseFunc // with an *outcome
+	peer   *server                 // whose tunnel it is; nil for captured connections
+
+	carries func() // called when the relay begins
+
+	mu     sync.Mutex // held for calls of the Decider from Rejudge on, and for what they write
+	closed bool
+}
+
+func (e *Engine) newFlow(p *pod, r *engine.Record, from leg) *flow {
+	f := &flow{e: e, p: p, rec: r, from: from}
+	f.ctx, f.cancel = context.WithCancelCause(p.ctx)
+	return f
+}
+
+// run lives as long as the connection.
+func (f *flow) run() {
+	defer f.cancel(nil)
+	release, ok := take(&f.p.Usage.Connections, f.p.Limits.Connections)
+	defer release()
+	if !ok {
+		f.end(f.refuse(outcome{reason: reason.Limit, detail: "connections"}))
+		return
+	}
+	if f.peer != nil { // while nothing is carried, the flow ends with its connection
+		stop := context.AfterFunc(f.peer.ctx, func() { f.cancel(context.Cause(f.peer.ctx)) })
+		defer stop()
+		f.carries = func() { stop() }
+	}
+	f.end(f.serve())
+}
+
+// take counts one more user of something bounded (0: not), and reports whether the bound allows it.
+func take(n *atomic.Int64, bound int64) (release func(), ok bool) {
+	now := n.Add(1)
+	return func() { n.Add(-1) }, bound == 0 || now <= bound
+}
+
+// serve obeys the Decider until the flow is over.
+func (f *flow) serve() outcome {
+	if f.rec.Kind != engine.HBONE && f.e.legs.own(f.rec.Kind, f.rec.Source, f.rec.Dest) {
+		return f.refuse(outcome{reason: reason.Loop, detail: "one of our own legs came back"})
+	}
+	for plan := f.ask(); ; {
+		switch plan.Action {
+		case engine.Refuse:
+			return f.refuse(refusal(plan))
+		case engine.Wait:
+			if why := f.wait(plan); why != nil {
+				return f.refuse(*why)
+			}
+			plan = f.ask()
+		default:
+			to, err := f.dial(plan)
+			if f.ctx.Err() != nil {
+				if to != nil {
+					to.cut()
+				}
+				return f.refuse(outcomeOf(f.ctx))
+			}
+			if err == nil {
+				return f.carry(to, plan)
+			}
+			plan = f.e.Decider.Dialed(f.rec, err)
+		}
+	}
+}
+
+func (f *flow) ask() engine.Plan {
+	if f.rec.Kind == engine.HBONE {
+		return f.e.Decider.Connect(f.rec)
+	}
+	return f.e.Decider.Accepted(f.rec)
+}
+
+func refusal(plan engine.Plan) outcome {
+	o := outcome{reason: plan.Reason, detail: plan.Detail, status: plan.Status}
+	if o.reason == reason.None {
+		o.reason = reason.Internal
+	}
+	return o
+}
+
+// wait returns nil when it is time to ask again.
+func (f *flow) wait(plan engine.Plan) *outcome {
+	t := time.NewTimer(plan.Deadline.Sub(f.e.Now()))
+	defer t.Stop()
+	select {
+	case <-plan.Until:
+		return nil
+	case <-t.C:
+		o := refusal(plan)
+		return &o
+	case <-f.ctx.Done():
+		o := outcomeOf(f.ctx)
+		return &o
+	}
+}
+
+// refuse ends a flow that carried nothing.
+func (f *flow) refuse(o outcome) outcome {
+	if s, ok := f.from.(*streamLeg); ok {
+		status := o.status
+		if status == 0 {
+			status = refusalStatus(o.reason)
+		}
+		s.refuse(status)
+		return o
+	}
+	f.from.cut()
+	return o
+}
+
+// carry relays between the two legs, once the Decider has agreed a last time: the record is registered
+// before it is judged again, so no change of policy falls between judgement and register.
+func (f *flow) carry(to leg, plan engine.Plan) outcome {
+	f.e.live.add(f)
+	defer f.e.live.remove(f)
+	if why, ok := f.establish(); !ok {
+		to.cut()
+		return f.refuse(outcome{reason: why})
+	}
+	if f.carries != nil {
+		f.carries()
+	}
+	return f.relay(to, plan)
+}
+
+func (f *flow) establish() (why reason.Reason, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if why, ok = f.e.Decider.Rejudge(f.rec); ok {
+		f.e.Decider.Established(f.rec)
+	}
+	return why, ok
+}
+
+// rejudge ends a live flow that is no longer allowed.
+func (f *flow) rejudge() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return
+	}
+	if why, ok := f.e.Decider.Rejudge(f.rec); !ok {
+		f.cancel(&outcome{reason: why})
+	}
+}
+
+// answered notes the first byte back.
+func (f *flow) answered() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rec.First = f.e.Now().Sub(f.rec.Accepted)
+	f.e.Decider.Answered(f.rec)
+}
+
+func (f *flow) show(see func(*engine.Record) bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed || see(f.rec)
+}
+
+// end tells the Decider, once for each record.
+func (f *flow) end(o outcome) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if t, ok := f.from.(*tcpLeg); ok {
+		f.rec.TCPInfo = t.info // the leg is closed
+	}
+	f.closed = true
+	f.e.close(f.rec, o)
+}
+
+// close finishes a record.
+func (e *Engine) close(r *engine.Record, o outcome) {
+	r.Reason, r.Detail = o.reason, o.detail
+	r.Ended = e.Now().Sub(r.Accepted)
+	e.Decider.Closed(r)
+}

@@ -1,0 +1,53 @@
+package std
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ambitmesh/ambit/ztunnel/engine"
+)
+
+// relay copies both ways until both sides have ended, or one has broken or the flow was ended: then
+// both legs are reset. It closes them.
+func (f *flow) relay(to leg, plan engine.Plan) outcome {
+	stop := context.AfterFunc(f.ctx, func() { f.from.cut(); to.cut() })
+	defer stop()
+	if s, ok := f.from.(*streamLeg); ok {
+		if err := s.Respond(200, plan.Header...); err != nil {
+			f.cancel(broken("client", err))
+		}
+	}
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		f.copy(to, f.from, &counter{n: &f.rec.Sent}, "client", "server")
+	}()
+	f.copy(f.from, to, &counter{n: &f.rec.Received, first: f.answered}, "server", "client")
+	<-sent
+	if f.ctx.Err() != nil {
+		f.from.cut()
+		to.cut()
+		return outcomeOf(f.ctx)
+	}
+	f.from.close()
+	to.close()
+	return outcome{}
+}
+
+// copy is one direction. Its end is passed on; its error ends the flow.
+func (f *flow) copy(dst, src leg, w *counter, srcName, dstName string) {
+	err := src.copyTo(dst, w)
+	if err == nil {
+		if err = dst.CloseWrite(); err != nil {
+			err = &writeError{err}
+		}
+	}
+	if err == nil {
+		return
+	}
+	var we *writeError
+	if errors.As(err, &we) {
+		srcName = dstName
+	}
+	f.cancel(broken(srcName, err)) // of no effect if the flow was ended, and this is only the echo
+}

@@ -1,0 +1,124 @@
+package std
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ambitmesh/ambit/internal/hbone"
+	"github.com/ambitmesh/ambit/internal/identity"
+	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
+)
+
+// openTries is how often a tunnel is opened before its attempt has failed. Nothing was sent through it
+// before its 200, so opening it again is unseen but for a connection without a byte.
+const openTries = 3
+
+// useAtLeast is how long a connection serves those who waited for it, however old a certificate is.
+const useAtLeast = time.Second
+
+// tunnel opens a tunnel on a pooled connection.
+func (f *flow) tunnel(ctx context.Context, d engine.Dial) (leg, *engine.DialError) {
+	for try := 1; ; {
+		c, fresh, derr := f.p.pool.get(ctx, d, &f.rec.Attempt)
+		if derr != nil {
+			return nil, derr
+		}
+		s, status, err := open(ctx, c.cc, &d.Request)
+		switch {
+		case err == nil && status == 200:
+			return &streamLeg{Stream: s}, nil
+		case err == nil:
+			_ = s.Close()
+			return nil, statusError(status)
+		case errors.Is(err, hbone.ErrNoRoom) && ctx.Err() == nil:
+			continue // another flow was quicker
+		case try == openTries || ctx.Err() != nil || !again(err, fresh):
+			return nil, openError(err)
+		}
+		f.p.pool.discard(c)
+		try++
+	}
+}
+
+// again reports whether the peer did not act on the stream, or the connection died of age.
+func again(err error, fresh bool) bool {
+	if is(err, hbone.ErrRefused, hbone.ErrGone) {
+		return true
+	}
+	return !fresh && errors.Is(err, hbone.ErrConnLost)
+}
+
+// open returns the stream if there was an answer.
+func open(ctx context.Context, cc *hbone.ClientConn, r *hbone.Request) (*hbone.Stream, int, error) {
+	s, err := cc.Open(ctx, r)
+	if err != nil {
+		return nil, 0, err
+	}
+	status, _, err := s.WaitResponse(ctx)
+	if err != nil {
+		_ = s.Close()
+		return nil, 0, err
+	}
+	return s, status, nil
+}
+
+// dial makes a connection for the pool. It counts it; forget uncounts it.
+func (l *pool) dial(ctx context.Context, d engine.Dial, w *dialing) (*pooled, *engine.DialError) {
+	p := l.p
+	own, err := p.e.cert(ctx, p.Identity)
+	if err != nil {
+		return nil, &engine.DialError{Reason: reason.IdentityError, Err: err}
+	}
+	release, ok := take(&p.Usage.Tunnels, p.Limits.Tunnels)
+	if !ok {
+		release()
+		return nil, &engine.DialError{Reason: reason.Limit, Err: errors.New("the pod's tunnel connections")}
+	}
+	start := p.e.Now()
+	tcp, err := p.e.connect(ctx, p, d, 0)
+	w.connected = p.e.Now().Sub(start)
+	if err != nil {
+		release()
+		return nil, dialError(err)
+	}
+	c, derr := l.handshake(ctx, tcp, own, d, w)
+	if derr != nil {
+		tcp.close()
+		release()
+	}
+	return c, derr
+}
+
+func (l *pool) handshake(ctx context.Context, tcp *tcpLeg, own *identity.Cert, d engine.Dial, w *dialing) (*pooled, *engine.DialError) {
+	p := l.p
+	release, ok := take(&p.Usage.Handshakes, p.Limits.Handshakes)
+	defer release()
+	if !ok {
+		return nil, &engine.DialError{Reason: reason.Limit, Err: errors.New("the pod's handshakes")}
+	}
+	start := p.e.Now()
+	tc := tls.Client(tcp, identity.ClientConfig(func() (*identity.Cert, error) { return own, nil }, d.Peers, p.e.Now))
+	err := tc.HandshakeContext(ctx)
+	w.handshake = p.e.Now().Sub(start)
+	if err != nil {
+		err = fmt.Errorf("handshake with %s: %w", d.To, err)
+		if isTimeout(err) {
+			return nil, dialError(err)
+		}
+		return nil, &engine.DialError{Reason: tlsReason(err), Err: err}
+	}
+	cc, err := hbone.NewClient(tc, p.queueConfig())
+	if err != nil {
+		return nil, &engine.DialError{Reason: reason.TLSFailure, Err: err}
+	}
+	chain := tc.ConnectionState().PeerCertificates
+	until := earlier(leafUntil(own.Leaf), leafUntil(chain[0]))
+	if soon := p.e.Now().Add(useAtLeast); until.Before(soon) {
+		until = soon
+	}
+	return &pooled{cc: cc, own: own, peer: peer{chain: chain, roots: own.Roots}, until: until}, nil
+}
