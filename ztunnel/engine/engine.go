@@ -25,7 +25,8 @@ type Decider interface {
 	// Answered is told of the first byte back.
 	Answered(*Record)
 	// Closed is told of the end, with Reason, Ended and the counters set: metrics, log, ejection.
-	// For a failed handshake it is the only call, and Request is nil.
+	// It is the only call for what the engine refuses by itself: a failed handshake (Request is nil), a
+	// malformed request, a limit, a loop.
 	Closed(*Record)
 	// Rejudge judges a live record again; ok false ends it with the reason.
 	Rejudge(*Record) (why reason.Reason, ok bool)

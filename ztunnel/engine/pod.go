@@ -18,7 +18,7 @@ type Pod struct {
 	Addrs          []netip.Addr // unmapped
 	Identity       identity.ID
 	Mark           uint32   // SO_MARK of legs to applications in this pod
-	NetNS          *os.File // of whoever made the Pod, who closes it after Engine.Remove has returned
+	NetNS          *os.File // of whoever made the Pod, who closes it after Engine.Remove has returned; nil: the process's own
 
 	Limits Limits
 	Usage  Usage
