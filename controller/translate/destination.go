@@ -38,7 +38,8 @@ func readRule(dr *networking.DestinationRule) *rule {
 	switch {
 	case len(r.errs) > 0:
 		out.bad, out.outlier = true, nil
-		out.status.Accepted, out.status.EnforcedBy, out.status.Message = false, "", oneLine(r.errs)+"; no effect"
+		out.why = oneLine(r.errs)
+		out.status.Accepted, out.status.EnforcedBy, out.status.Message = false, "", out.why+"; no effect"
 	case out.unused:
 		out.status.EnforcedBy, out.status.Message = "", "workloadSelector is "+notSupported+": no effect"
 	case out.outlier == nil:
@@ -78,7 +79,7 @@ func (r *reader) millis(path string, d *durationpb.Duration, def int64) int64 {
 	}
 	ms := d.AsDuration().Milliseconds()
 	if d.CheckValid() != nil || ms < 1 {
-		r.fail(path, fmt.Errorf("%v is no duration of at least 1 ms", d))
+		r.fail(path, fmt.Errorf("%v is no duration of at least 1 ms", d.AsDuration()))
 	}
 	return ms
 }

@@ -35,7 +35,8 @@ type peer struct {
 	selector map[string]string // empty: the namespace, or the mesh
 	mode     mode
 	ports    map[uint32]mode
-	bad      bool // cannot be understood: STRICT
+	bad      bool   // cannot be understood: STRICT
+	why      string // it is bad
 	status   Status
 }
 
@@ -46,7 +47,7 @@ func (p *peer) unlessBad(old *peer) *peer {
 	}
 	kept := *old
 	kept.status.Accepted = false
-	kept.status.Message = p.status.Message + previousStays
+	kept.status.Message = p.why + previousStays
 	return &kept
 }
 
@@ -75,7 +76,8 @@ func readPeer(pa *istiosecurity.PeerAuthentication) *peer {
 	if len(r.errs) > 0 {
 		p.bad, p.mode, p.ports = true, strict, nil
 		p.status.Accepted = false
-		p.status.Message = oneLine(r.errs) + "; taken as STRICT"
+		p.why = oneLine(r.errs)
+		p.status.Message = p.why + "; taken as STRICT"
 	}
 	return p
 }

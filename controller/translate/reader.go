@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
 	istioapi "istio.io/api/security/v1beta1"
 
 	"github.com/ambitmesh/ambit/internal/meshpb/security"
@@ -56,6 +57,9 @@ func (r *reader) rule(path string, in *istioapi.Rule) []*security.Rule {
 		r.fail(path, errors.New("empty"))
 		return nil
 	}
+	if len(in.ProtoReflect().GetUnknown()) > 0 {
+		r.fail(path, errors.New("a field that is not known to this version"))
+	}
 	before := len(r.refused)
 	rest := r.operations(path, in.GetTo())
 	for i, c := range in.GetWhen() {
@@ -100,17 +104,15 @@ func (r *reader) operations(path string, in []*istioapi.Rule_To) []*security.Cla
 }
 
 func (r *reader) operation(path string, op *istioapi.Operation) *security.Match {
+	r.notEmpty(path, op)
 	m := &security.Match{
 		DestinationPorts:    each(r, path+".ports", op.GetPorts(), portOf),
 		NotDestinationPorts: each(r, path+".notPorts", op.GetNotPorts(), portOf),
 	}
-	l7 := r.needsL7(path, []field{
+	r.needsL7(path, []field{
 		{"hosts", op.GetHosts()}, {"notHosts", op.GetNotHosts()}, {"methods", op.GetMethods()},
 		{"notMethods", op.GetNotMethods()}, {"paths", op.GetPaths()}, {"notPaths", op.GetNotPaths()},
 	})
-	if isEmpty(m) && !l7 {
-		r.fail(path, errors.New("empty"))
-	}
 	return m
 }
 
@@ -120,13 +122,22 @@ type field struct {
 	values []string
 }
 
-// needsL7 notes the fields that only a layer 7 proxy can judge, and reports whether there are any.
-func (r *reader) needsL7(path string, fields []field) (any bool) {
+// needsL7 notes the fields that only a layer 7 proxy can judge.
+func (r *reader) needsL7(path string, fields []field) {
 	for _, f := range fields {
 		if len(f.values) > 0 {
 			r.refused = append(r.refused, path+"."+f.name+": "+needsL7)
-			any = true
 		}
 	}
-	return any
+}
+
+// notEmpty refuses a source or operation that says nothing: taken by its word it would match all. So
+// would one of which only a part is known to this version.
+func (r *reader) notEmpty(path string, m proto.Message) {
+	switch {
+	case proto.Size(m) == 0:
+		r.fail(path, errors.New("empty"))
+	case len(m.ProtoReflect().GetUnknown()) > 0:
+		r.fail(path, errors.New("a field that is not known to this version"))
+	}
 }

@@ -2,15 +2,12 @@ package translate
 
 import (
 	"cmp"
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	networking "istio.io/client-go/pkg/apis/networking/v1"
 
 	"github.com/ambitmesh/ambit/internal/meshpb/ambit"
-	"github.com/ambitmesh/ambit/internal/objects"
 )
 
 // ruleIndex finds DestinationRules by host; wildcards stand under what they end with, from the dot.
@@ -30,6 +27,7 @@ type rule struct {
 	host    string
 	outlier *ambit.Outlier // nil: it says nothing about ejection
 	bad     bool           // cannot be understood: it has no effect
+	why     string         // it is bad
 	unused  bool           // it asks to apply to less than can be said
 	status  Status
 }
@@ -40,7 +38,7 @@ func (r *rule) unlessBad(old *rule) *rule {
 	}
 	kept := *old
 	kept.status.Accepted = false
-	kept.status.Message = r.status.Message + previousStays
+	kept.status.Message = r.why + previousStays
 	return &kept
 }
 
@@ -118,7 +116,7 @@ func (m *Mesh) firstRule(host, namespace string) *rule {
 	var best *rule
 	for k := range m.rules.byHost[host] {
 		r := m.rules.byKey[k]
-		usable := !r.bad && !r.unused && (k.namespace == namespace || k.namespace == m.opts.RootNamespace)
+		usable := r.outlier != nil && !r.unused && (k.namespace == namespace || k.namespace == m.opts.RootNamespace)
 		if usable && (best == nil || r.before(best, namespace)) {
 			best = r
 		}
@@ -131,38 +129,4 @@ func (r *rule) before(q *rule, namespace string) bool {
 		return own
 	}
 	return cmp.Or(r.created.Compare(q.created), compareKeys(r.key, q.key)) < 0
-}
-
-func (m *Mesh) flushRules() {
-	for k := range m.stale.rules {
-		ref := Ref{objects.DestinationRule, k.namespace, k.name}
-		if r := m.rules.byKey[k]; r != nil {
-			m.status[ref] = m.ruleStatus(r)
-		} else {
-			delete(m.status, ref)
-		}
-	}
-	clear(m.stale.rules)
-}
-
-// ruleStatus says why a rule that was understood has no effect.
-func (m *Mesh) ruleStatus(r *rule) Status {
-	st := r.status
-	if r.bad || r.unused || strings.HasPrefix(r.host, "*") {
-		return st
-	}
-	service, _ := serviceNamed(r.host)
-	why := ""
-	switch winner := m.ruleOf(service); {
-	case m.services.byKey[service] == nil:
-		why = fmt.Sprintf("host: there is no service with the host name %q", r.host)
-	case winner == nil || winner.key != r.key && winner.key.namespace != r.key.namespace && r.key.namespace != m.opts.RootNamespace:
-		why = "a rule outside of the service's namespace, for clients of its own, is " + notSupported
-	case winner.key != r.key:
-		why = winner.status.Ref.String() + " takes its place"
-	default:
-		return st
-	}
-	st.EnforcedBy, st.Parts = "", append(slices.Clone(st.Parts), "not in force: "+why)
-	return st
 }

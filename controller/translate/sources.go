@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"errors"
 	"fmt"
 
 	istioapi "istio.io/api/security/v1beta1"
@@ -25,6 +24,7 @@ func (r *reader) sources(path string, in []*istioapi.Rule_From) (out []source) {
 }
 
 func (r *reader) source(path string, s *istioapi.Source) source {
+	r.notEmpty(path, s)
 	m := &security.Match{
 		Namespaces:         each(r, path+".namespaces", s.GetNamespaces(), textOf),
 		NotNamespaces:      each(r, path+".notNamespaces", s.GetNotNamespaces(), textOf),
@@ -42,13 +42,10 @@ func (r *reader) source(path string, s *istioapi.Source) source {
 	if len(m.Principals) == 0 {
 		m.Principals, out.domains = out.domains, nil
 	}
-	l7 := r.needsL7(path, []field{
+	r.needsL7(path, []field{
 		{"requestPrincipals", s.GetRequestPrincipals()}, {"notRequestPrincipals", s.GetNotRequestPrincipals()},
 		{"remoteIpBlocks", s.GetRemoteIpBlocks()}, {"notRemoteIpBlocks", s.GetNotRemoteIpBlocks()},
 	})
-	if isEmpty(m) && !l7 {
-		r.fail(path, errors.New("empty"))
-	}
 	return out
 }
 

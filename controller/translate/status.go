@@ -2,8 +2,8 @@ package translate
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ambitmesh/ambit/internal/objects"
@@ -43,8 +43,21 @@ const (
 	previousStays = "; the previous version stays in force"
 )
 
+// maxWhy is how many errors or parts are named where there may be any number.
+const maxWhy = 16
+
 // oneLine joins errors as a status shows them.
 func oneLine(errs []error) string {
-	joined := strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ")
-	return strings.ToValidUTF8(joined, "?")
+	var all []string
+	for _, err := range errs {
+		all = append(all, strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return strings.ToValidUTF8(strings.Join(someOf(all), "; "), "?")
+}
+
+func someOf(all []string) []string {
+	if len(all) <= maxWhy {
+		return all
+	}
+	return append(slices.Clone(all[:maxWhy]), fmt.Sprintf("and %d more", len(all)-maxWhy))
 }
