@@ -39,7 +39,7 @@ func Root(version string) *cobra.Command {
 	f.StringVar(&o.lab, "lab", "", "name of a running lab (a demo): all of its nodes")
 	f.StringVar(&o.controllerDir, "controller-dir", "", "state directory of a controller on this machine (default: the lab's, else "+defaultStateDir+")")
 	f.StringVarP(&o.output, "output", "o", "table", "table or json")
-	c.AddCommand(statusCmd(o, version), connectionsCmd(o), explainCmd(o), dumpCmd(o), versionCmd(o, version), labAppCmd())
+	c.AddCommand(statusCmd(o, version), connectionsCmd(o), explainCmd(o), dumpCmd(o), versionCmd(o, version), demoCmd(), labAppCmd())
 	return c
 }
 

@@ -1,0 +1,127 @@
+package demo
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/ambitmesh/ambit/internal/lab"
+)
+
+// traffic is one row of the table per service.
+type traffic struct {
+	source, service                string
+	opened, failed, sent, received float64
+}
+
+// table reads Istio's TCP metrics of both nodes and prints them per service.
+func (s *shop) table(ctx context.Context) (string, error) {
+	rows, err := s.traffic(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, want := range [][2]string{{"web", "orders"}, {"orders", "payments"}} {
+		if !slices.ContainsFunc(rows, func(r traffic) bool {
+			return r.source == want[0] && r.service == want[1] && r.opened > 0 && r.sent > 0 && r.received > 0
+		}) {
+			return "", fmt.Errorf("the metrics show no traffic from %s to %s: %v", want[0], want[1], rows)
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintln(&b, "istio_tcp_* of both nodes, as seen by the callers:")
+	if err := printTraffic(&b, rows); err != nil {
+		return "", err
+	}
+	return strings.ReplaceAll(strings.TrimRight(b.String(), "\n"), "\n", "\n       "), nil
+}
+
+func printTraffic(w io.Writer, rows []traffic) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "FROM\tSERVICE\tCONNECTIONS\tFAILED\tBYTES TO\tBYTES BACK")
+	for _, r := range rows {
+		fmt.Fprintf(t, "%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\n", r.source, r.service, r.opened, r.failed, r.sent, r.received)
+	}
+	return t.Flush()
+}
+
+// traffic sums both nodes' series of the reporter "source".
+func (s *shop) traffic(ctx context.Context) ([]traffic, error) {
+	rows := map[[2]string]*traffic{}
+	for _, n := range s.nodes() {
+		m, err := metrics(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		for name, field := range map[string]func(*traffic) *float64{
+			"istio_tcp_connections_opened_total": func(t *traffic) *float64 { return &t.opened },
+			"istio_tcp_connections_failed_total": func(t *traffic) *float64 { return &t.failed },
+			// Istio counts from the proxy's side: received is what the opener sent.
+			"istio_tcp_received_bytes_total": func(t *traffic) *float64 { return &t.sent },
+			"istio_tcp_sent_bytes_total":     func(t *traffic) *float64 { return &t.received },
+		} {
+			for _, x := range m[name] {
+				if x.labels["reporter"] != "source" {
+					continue
+				}
+				key := [2]string{x.labels["source_workload"], x.labels["destination_service_name"]}
+				if rows[key] == nil {
+					rows[key] = &traffic{source: key[0], service: key[1]}
+				}
+				*field(rows[key]) += x.value
+			}
+		}
+	}
+	var out []traffic
+	for _, r := range rows {
+		out = append(out, *r)
+	}
+	slices.SortFunc(out, func(a, b traffic) int {
+		return cmp.Or(cmp.Compare(a.source, b.source), cmp.Compare(a.service, b.service))
+	})
+	if len(out) == 0 {
+		return nil, errors.New("no istio_tcp_ series at all")
+	}
+	return out, nil
+}
+
+// cost measures the added latency and the memory per pod.
+func (s *shop) cost(ctx context.Context) (string, error) {
+	mesh, err := s.measure(ctx, meshPings)
+	if err != nil {
+		return "", err
+	}
+	across, same := mesh.across-s.direct.across, mesh.same-s.direct.same
+	total, parts := 0.0, []string{}
+	for _, n := range s.nodes() {
+		z, a, err := memoryOf(n)
+		if err != nil {
+			return "", err
+		}
+		total += z + a
+		parts = append(parts, fmt.Sprintf("%s: ztunnel %.1f MB, agent %.1f MB", n.Name, z, a))
+	}
+	perPod := total / float64(len(s.meshed()))
+	if across <= 0 || s.direct.across <= 0 || perPod <= 0 {
+		return "", fmt.Errorf("measured nothing: direct %+v, mesh %+v, %.1f MB", s.direct, mesh, perPod)
+	}
+	return fmt.Sprintf("median ping-pong: across nodes %s, %s without the mesh (added %s); on one node %s, %s without (added %s); a sidecar adds 5-10 ms\n       memory: %s; %.1f MB per pod with %d pods; a sidecar takes 50-100 MB per pod",
+		round(mesh.across), round(s.direct.across), round(across), round(mesh.same), round(s.direct.same), round(same),
+		strings.Join(parts, "; "), perPod, len(s.meshed())), nil
+}
+
+func memoryOf(n *lab.Node) (ztunnel, agent float64, err error) {
+	z := n.Ztunnel()
+	if z == nil {
+		return 0, 0, errors.New("no ztunnel runs on " + n.Name)
+	}
+	if ztunnel, err = resident(z.PID()); err != nil {
+		return 0, 0, err
+	}
+	agent, err = resident(n.Agent().PID())
+	return ztunnel, agent, err
+}
