@@ -32,11 +32,6 @@ type CA struct {
 	Now        func() time.Time
 }
 
-// ControllerID is the identity of the built-in controller.
-func ControllerID(trustDomain string) identity.ID {
-	return identity.ID{TrustDomain: trustDomain, Namespace: "ambit-system", ServiceAccount: "ambit-controller"}
-}
-
 // Dial prepares a connection with the node's certificate as it is now.
 func (c *CA) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	own := c.Node()

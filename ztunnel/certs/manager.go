@@ -13,9 +13,11 @@ import (
 
 // Config is what a Manager needs.
 type Config struct {
-	Provider   Provider
-	Node       *Node  // whose roots are everyone's, and without which nothing is asked for
-	OnRoots    func() // the trusted roots have changed: live peers must be looked at again
+	Provider Provider
+	Node     *Node  // whose roots are everyone's, and without which nothing is asked for
+	OnRoots  func() // the trusted roots have changed: live peers must be looked at again
+	// Expiry is told when the certificate of a SPIFFE URI ends; the zero time: it is not kept any more.
+	Expiry     func(uri string, notAfter time.Time)
 	Now        func() time.Time
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
@@ -61,6 +63,9 @@ func New(cfg Config) (*Manager, error) {
 		cfg: cfg, wake: make(chan struct{}, 1), never: make(chan struct{}),
 		entries: map[identity.ID]*entry{}, before: map[identity.ID]issued{},
 	}
+	if m.cfg.Expiry == nil {
+		m.cfg.Expiry = func(string, time.Time) {}
+	}
 	var err error
 	if m.vault, err = newVault(); err != nil {
 		return nil, err
@@ -101,7 +106,7 @@ func (m *Manager) Hold(id identity.ID) {
 		e = &entry{id: id, ready: make(chan struct{}), next: m.cfg.Now()}
 		m.entries[id] = e
 		if old, ok := m.before[id]; ok && old.Valid(m.cfg.Now()) {
-			e.issued, e.next = m.trusting(old), old.renewAt
+			m.give(e, old)
 		}
 		delete(m.before, id)
 		m.vault.touch()
@@ -122,6 +127,7 @@ func (m *Manager) Release(id identity.ID) {
 		return
 	}
 	delete(m.entries, id)
+	m.cfg.Expiry(id.String(), time.Time{})
 	m.vault.touch()
 }
 
@@ -148,7 +154,9 @@ func (m *Manager) poke() {
 func (m *Manager) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
-	all.Go(func() { m.vault.run(ctx, m.export) })
+	all.Go(func() {
+		m.vault.run(ctx, m.export, func(err error) { m.cfg.Log.Error("state for a successor not kept", "error", err) })
+	})
 	select {
 	case <-m.cfg.Node.Ready():
 	case <-ctx.Done():

@@ -7,10 +7,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-var (
-	expiryDesc = prometheus.NewDesc("ambit_certificate_expiry_timestamp_seconds", "When the certificate of an identity ends, in Unix time; 0: there is none yet.", []string{"identity"}, nil)
-	retryDesc  = prometheus.NewDesc("ambit_certificate_failures", "Requests in a row that have failed for an identity.", []string{"identity"}, nil)
-)
+var failuresDesc = prometheus.NewDesc("ambit_certificate_failures", "Requests in a row that have failed for an identity.", []string{"identity"}, nil)
 
 type metrics struct {
 	requests *prometheus.CounterVec
@@ -35,16 +32,11 @@ func newMetrics(reg prometheus.Registerer, m *Manager) (*metrics, error) {
 func (x *metrics) asked(err error) { x.requests.WithLabelValues(status.Code(err).String()).Inc() }
 
 // Describe implements prometheus.Collector.
-func (x *metrics) Describe(ch chan<- *prometheus.Desc) { ch <- expiryDesc; ch <- retryDesc }
+func (x *metrics) Describe(ch chan<- *prometheus.Desc) { ch <- failuresDesc }
 
 // Collect implements prometheus.Collector: identities come and go with pods, and so do their series.
 func (x *metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range x.m.List() {
-		end := 0.0
-		if c.Cert != nil {
-			end = float64(c.Cert.Leaf.NotAfter.Unix())
-		}
-		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, end, c.Identity)
-		ch <- prometheus.MustNewConstMetric(retryDesc, prometheus.GaugeValue, float64(c.Fails), c.Identity)
+		ch <- prometheus.MustNewConstMetric(failuresDesc, prometheus.GaugeValue, float64(c.Fails), c.Identity)
 	}
 }

@@ -59,6 +59,7 @@ func (m *Manager) nodeChanged(c *identity.Cert) {
 	m.mu.Lock()
 	m.asked++
 	changed := m.adopt(c.RootCerts, m.asked)
+	m.cfg.Expiry(m.cfg.Node.URI, c.Leaf.NotAfter)
 	m.vault.touch()
 	m.mu.Unlock()
 	if changed {

@@ -81,12 +81,20 @@ func (m *Manager) settle(e *entry, c issued, err error, turn uint64) {
 	}
 	m.life = c.life
 	changed := m.adopt(c.RootCerts, turn)
-	e.issued, e.next, e.fails, e.err, e.wanted = m.trusting(c), c.renewAt, 0, nil, false
-	close(e.ready)
-	e.ready = make(chan struct{})
-	m.vault.touch()
+	if m.entries[e.id] == e { // else its last pod has left meanwhile
+		m.give(e, c)
+	}
 	m.mu.Unlock()
 	if changed {
 		m.rootsChanged()
 	}
+}
+
+// give hands a certificate to who waits for it. Called with m.mu held.
+func (m *Manager) give(e *entry, c issued) {
+	e.issued, e.next, e.fails, e.err, e.wanted = m.trusting(c), c.renewAt, 0, nil, false
+	close(e.ready)
+	e.ready = make(chan struct{})
+	m.cfg.Expiry(e.id.String(), c.Leaf.NotAfter)
+	m.vault.touch()
 }

@@ -154,9 +154,7 @@ func (m *Manager) restore(old *os.File) error {
 		case e == nil:
 			m.before[id] = c
 		case e.Cert == nil:
-			e.issued, e.next = m.trusting(c), c.renewAt
-			close(e.ready)
-			e.ready = make(chan struct{})
+			m.give(e, c)
 		}
 	}
 	m.mu.Unlock()

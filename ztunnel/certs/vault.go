@@ -70,15 +70,15 @@ func (v *vault) touch() {
 }
 
 // run writes what export gives after each touch, until ctx ends.
-func (v *vault) run(ctx context.Context, export func() []byte) {
+func (v *vault) run(ctx context.Context, export func() []byte, failed func(error)) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-v.dirty:
 		}
-		if err := v.write(export()); err != nil {
-			return // only when closed, or without memory; the older content stays
+		if err := v.write(export()); err != nil { // the older content stays
+			failed(err)
 		}
 	}
 }

@@ -21,7 +21,7 @@ var ErrClosed = errors.New("the proxy is going away")
 func (r *Registry) Add(p zds.Pod) error {
 	next, err := r.entry(p)
 	if err != nil {
-		closeSockets(p.Sockets)
+		p.Sockets.Close()
 		return fmt.Errorf("add pod %s: %w", p.UID, err)
 	}
 	r.mu.Lock()
@@ -68,13 +68,13 @@ func (r *Registry) again(e, o *entry) error {
 	keep, drop := e.sockets, o.sockets
 	if !sameListeners(e.sockets, o.sockets) {
 		if err := r.accept(e.pod, o.sockets); err != nil {
-			closeSockets(o.sockets)
+			o.sockets.Close()
 			return fmt.Errorf("serve new listeners of pod %s: %w", e.pod.UID, err)
 		}
 		keep.Listeners, drop.Listeners = o.sockets.Listeners, e.sockets.Listeners
 	}
 	e.sockets = keep
-	closeSockets(drop)
+	drop.Close()
 	e.retiring = false
 	r.publish()
 	return nil
@@ -84,7 +84,7 @@ func (r *Registry) again(e, o *entry) error {
 func (r *Registry) serve(e *entry) error {
 	ns, err := dup(e.sockets.NetNS)
 	if err != nil {
-		closeSockets(e.sockets)
+		e.sockets.Close()
 		return err
 	}
 	e.pod.NetNS = os.NewFile(uintptr(ns), "netns of "+e.pod.Namespace+"/"+e.pod.Name)

@@ -54,7 +54,7 @@ func (r *Registry) end(e *entry) {
 	if err := e.pod.NetNS.Close(); err != nil {
 		r.cfg.Log.Debug("close network namespace", "uid", e.pod.UID, "error", err)
 	}
-	closeSockets(e.sockets)
+	e.sockets.Close()
 	r.cfg.Certs.Release(e.pod.Identity)
 }
 

@@ -86,12 +86,6 @@ func dup(fd int) (int, error) {
 	return n, nil
 }
 
-func closeSockets(s zds.Sockets) {
-	for _, fd := range append([]int{s.NetNS}, s.Listeners...) {
-		unix.Close(fd) // nothing to do about an error, and none leaves it open
-	}
-}
-
 func comparePods(a, b *engine.Pod) int {
 	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
 }

@@ -35,6 +35,9 @@ type Sockets struct {
 	Listeners []int // in the order of Slots
 }
 
+// Close closes all descriptors.
+func (s Sockets) Close() { closeAll(append([]int{s.NetNS}, s.Listeners...)) }
+
 // Slot is one place in a ListenerSet.
 type Slot struct {
 	Kind engine.Kind

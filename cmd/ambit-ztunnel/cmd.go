@@ -1,0 +1,82 @@
+package main
+
+import (
+	"cmp"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// options are the command line.
+type options struct {
+	node, runDir, zds                     string
+	controller, controllerRoot, joinToken string
+	trustDomain, clusterID                string
+	metricsAddr, readyAddr, adminAddr     string
+	drainTime                             time.Duration
+	sameNode, accessLog, level            string
+	pprof                                 bool
+}
+
+func rootCmd(terminate <-chan struct{}) *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use:           "ambit-ztunnel",
+		Short:         "Carry this node's enrolled pods over mutual TLS",
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version(),
+		RunE:          func(c *cobra.Command, _ []string) error { return run(c.Context(), o, terminate) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.node, "node", "", "name of this node (default: the host name)")
+	f.StringVar(&o.runDir, "run-dir", "/run/ambit", "directory of the admin socket and of the last snapshot")
+	f.StringVar(&o.zds, "zds", "", "socket of the agent (default: zds/zds.sock in the run directory)")
+	f.StringVar(&o.controller, "controller", "", "host:port of the controller")
+	f.StringVar(&o.controllerRoot, "controller-root", "", "PEM file with the root certificates by which the controller is trusted")
+	f.StringVar(&o.joinToken, "join-token-file", "", "file with the token that this node joins with; read again at each attempt")
+	f.StringVar(&o.trustDomain, "trust-domain", "cluster.local", "trust domain of the mesh")
+	f.StringVar(&o.clusterID, "cluster-id", "Kubernetes", "name of the cluster")
+	f.StringVar(&o.metricsAddr, "metrics-addr", ":15020", "address for /metrics; empty: none")
+	f.StringVar(&o.readyAddr, "ready-addr", ":15021", "address for /healthz/ready; empty: none")
+	f.StringVar(&o.adminAddr, "admin-addr", "127.0.0.1:15000", "loopback address of the admin pages (always on ztunnel.sock in the run directory too); empty: none")
+	f.DurationVar(&o.drainTime, "drain-time", 30*time.Second, "how long connections may go on after SIGTERM")
+	f.StringVar(&o.sameNode, "same-node", "proxy", "how two pods of this node are connected: proxy (handed over, no TLS) or mtls")
+	f.StringVar(&o.accessLog, "access-log", "-", "where a line of JSON goes for each connection: a file, - for standard output, or off")
+	f.BoolVar(&o.pprof, "pprof", false, "serve profiles on the admin pages")
+	f.StringVar(&o.level, "log-level", "info", "debug, info, warn or error")
+	return c
+}
+
+// fill sets what depends on other flags or on the machine.
+func (o *options) fill() error {
+	o.zds = cmp.Or(o.zds, filepath.Join(o.runDir, "zds", "zds.sock"))
+	if o.node != "" {
+		return nil
+	}
+	var err error
+	o.node, err = os.Hostname()
+	return err
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return cmp.Or(info.Main.Version, "(devel)") + " " + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return cmp.Or(info.Main.Version, "(devel)")
+}
+
+func logger(level *slog.LevelVar) *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}

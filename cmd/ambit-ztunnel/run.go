@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/ambitmesh/ambit/internal/identity"
+	"github.com/ambitmesh/ambit/ztunnel/decide"
+	"github.com/ambitmesh/ambit/ztunnel/server"
+)
+
+func run(ctx context.Context, o options, terminate <-chan struct{}) error {
+	if err := o.fill(); err != nil {
+		return fmt.Errorf("--node: name of this machine: %w", err)
+	}
+	conf, err := o.config()
+	if err != nil {
+		return err
+	}
+	if err := harden(); err != nil {
+		return err
+	}
+	if err := tune(conf.Log); err != nil {
+		return err
+	}
+	if err := server.MakeRunDir(conf.RunDir); err != nil {
+		return err
+	}
+	s, err := server.New(conf)
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx, terminate)
+}
+
+// config checks the flags; each error names its flag.
+func (o options) config() (server.Config, error) {
+	level := &slog.LevelVar{}
+	if err := level.UnmarshalText([]byte(o.level)); err != nil {
+		return server.Config{}, fmt.Errorf("--log-level: %w", err)
+	}
+	for _, check := range []func() error{o.checkNames, o.checkController, o.checkAddrs, o.checkWords} {
+		if err := check(); err != nil {
+			return server.Config{}, err
+		}
+	}
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return server.Config{
+		Node: o.node, RunDir: o.runDir, ZDS: o.zds, Controller: o.controller, ControllerRoot: o.controllerRoot,
+		JoinTokenFile: o.joinToken, TrustDomain: o.trustDomain, ClusterID: o.clusterID,
+		MetricsAddr: o.metricsAddr, ReadyAddr: o.readyAddr, AdminAddr: o.adminAddr, DrainTime: o.drainTime,
+		SameNode: decide.SameNode(o.sameNode), AccessLog: o.accessLog, Pprof: o.pprof,
+		Version: version(), Level: level, Log: logger(level), Registry: reg,
+	}, nil
+}
+
+func (o options) checkNames() error {
+	if _, _, err := identity.ParseNodeURI(identity.NodeURI(o.trustDomain, "n")); err != nil {
+		return fmt.Errorf("--trust-domain %q: want lower case letters, digits, dots, dashes and underscores", o.trustDomain)
+	}
+	if _, _, err := identity.ParseNodeURI(identity.NodeURI("x", o.node)); err != nil {
+		return fmt.Errorf("--node %q: want letters, digits, dots, dashes and underscores", o.node)
+	}
+	if o.clusterID == "" {
+		return fmt.Errorf("--cluster-id: want a name")
+	}
+	if o.runDir == "" {
+		return fmt.Errorf("--run-dir: want a directory")
+	}
+	return nil
+}
+
+func (o options) checkController() error {
+	host, port, err := net.SplitHostPort(o.controller)
+	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || host == "" || n == 0 {
+		return fmt.Errorf("--controller %q: want host:port", o.controller)
+	}
+	if o.controllerRoot == "" {
+		return fmt.Errorf("--controller-root: want the PEM file by which the controller is trusted")
+	}
+	return nil
+}
+
+func (o options) checkAddrs() error {
+	for flag, addr := range map[string]string{"--metrics-addr": o.metricsAddr, "--ready-addr": o.readyAddr} {
+		if addr == "" {
+			continue
+		}
+		if _, err := net.ResolveTCPAddr("tcp", addr); err != nil {
+			return fmt.Errorf("%s %q: %w", flag, addr, err)
+		}
+	}
+	if o.adminAddr == "" {
+		return nil
+	}
+	a, err := netip.ParseAddrPort(o.adminAddr)
+	if err != nil || !a.Addr().IsLoopback() {
+		return fmt.Errorf("--admin-addr %q: want a loopback address and a port", o.adminAddr)
+	}
+	return nil
+}
+
+func (o options) checkWords() error {
+	switch decide.SameNode(o.sameNode) {
+	case decide.HandOver, decide.MTLS:
+	default:
+		return fmt.Errorf("--same-node %q: want proxy or mtls", o.sameNode)
+	}
+	if o.drainTime < 0 {
+		return fmt.Errorf("--drain-time %s: want zero or more", o.drainTime)
+	}
+	if o.accessLog == "" {
+		return fmt.Errorf("--access-log: want a file, - or off")
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+// Package server puts a node's proxy together: engine and decider in the middle, the agent, the
+// controller and the admin pages around them, and the order in which all of it starts and ends.
+//
+// Privileges. The process enters pods' network namespaces (CAP_SYS_ADMIN), and in them binds foreign
+// addresses, sets marks (CAP_NET_ADMIN) and opens raw information about sockets. It needs no capability
+// towards the file system beyond its run directory, and none to look at other processes.
+package server
+
+import (
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ambitmesh/ambit/ztunnel/decide"
+)
+
+// Config is what a proxy is started with. An empty address or path switches off what it is for, unless
+// it says otherwise.
+type Config struct {
+	Node           string // name of this node; required
+	RunDir         string // admin socket and snapshot; required
+	ZDS            string // the agent's socket; required
+	Controller     string // host:port; required
+	ControllerRoot string // PEM file by which the controller is trusted; required
+	JoinTokenFile  string
+	TrustDomain    string
+	ClusterID      string
+	MetricsAddr    string
+	ReadyAddr      string
+	AdminAddr      string // loopback
+	DrainTime      time.Duration
+	SameNode       decide.SameNode
+	AccessLog      string // a file, "-" for standard output, or "off"
+	Pprof          bool
+
+	Version  string
+	Level    *slog.LevelVar
+	Log      *slog.Logger
+	Registry *prometheus.Registry
+	Now      func() time.Time // nil: time.Now
+}
+
+func (c Config) adminSocket() string  { return filepath.Join(c.RunDir, "ztunnel.sock") }
+func (c Config) snapshotFile() string { return filepath.Join(c.RunDir, "ztunnel-snapshot") }
+
+// settings is what /config_dump shows.
+func (c Config) settings(instance string) map[string]any {
+	return map[string]any{
+		"node": c.Node, "instance": instance, "runDir": c.RunDir, "zds": c.ZDS, "controller": c.Controller,
+		"trustDomain": c.TrustDomain, "clusterId": c.ClusterID, "metricsAddr": c.MetricsAddr, "readyAddr": c.ReadyAddr,
+		"adminAddr": c.AdminAddr, "drainTime": c.DrainTime.String(), "sameNode": string(c.SameNode), "accessLog": c.AccessLog,
+	}
+}

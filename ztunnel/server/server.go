@@ -1,0 +1,127 @@
+package server
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/ambitmesh/ambit/internal/balance"
+	"github.com/ambitmesh/ambit/internal/identity"
+	"github.com/ambitmesh/ambit/internal/mesh"
+	"github.com/ambitmesh/ambit/internal/telemetry"
+	"github.com/ambitmesh/ambit/internal/xds"
+	"github.com/ambitmesh/ambit/ztunnel/admin"
+	"github.com/ambitmesh/ambit/ztunnel/certs"
+	"github.com/ambitmesh/ambit/ztunnel/decide"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/std"
+	"github.com/ambitmesh/ambit/ztunnel/pods"
+	"github.com/ambitmesh/ambit/ztunnel/zds"
+)
+
+// Server is one proxy process.
+type Server struct {
+	cfg      Config
+	instance string
+
+	store   *mesh.Store
+	node    *certs.Node
+	certs   *certs.Manager
+	engine  engine.Engine
+	decider *decide.Decider
+	watcher *decide.Watcher
+	pods    *pods.Registry
+	xds     *xds.Client
+	zds     *zds.Client
+	admin   *admin.Admin
+	log     *accessLog
+	saver   *saver
+	drain   *drain
+}
+
+// New puts a proxy together. Nothing runs and nothing listens until Run.
+func New(cfg Config) (*Server, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &Server{cfg: cfg, instance: rand.Text()}
+	s.store = mesh.NewStore(mesh.Options{Log: cfg.Log})
+	s.saver = newSaver(cfg.snapshotFile(), s.store, cfg.Log)
+	for _, step := range []func() error{s.newCerts, s.newEngine, s.newControl, s.newPods} {
+		if err := step(); err != nil {
+			return nil, fmt.Errorf("new proxy: %w", err)
+		}
+	}
+	s.drain = newDrain(s.engine, s.zds.Last, cfg.Log)
+	s.newAdmin()
+	return s, nil
+}
+
+func (s *Server) newCerts() error {
+	uri := identity.NodeURI(s.cfg.TrustDomain, s.cfg.Node)
+	ca := &certs.CA{
+		Target: s.cfg.Controller, Controller: []string{identity.Controller(s.cfg.TrustDomain).String()},
+		RootFile: s.cfg.ControllerRoot, NodeURI: uri, Now: s.cfg.Now,
+	}
+	s.node = certs.NewNode(uri, s.cfg.JoinTokenFile, ca, s.cfg.Now, s.cfg.Log)
+	ca.Node = s.node.Cert
+	return nil
+}
+
+// newEngine makes what decides and what carries. The expiry of certificates is a metric of telemetry's.
+func (s *Server) newEngine() error {
+	log, err := openAccessLog(s.cfg.AccessLog, s.cfg.Log)
+	if err != nil {
+		return err
+	}
+	s.log = log
+	count, err := telemetry.New(telemetry.Options{Registerer: s.cfg.Registry, Now: s.cfg.Now, LogDropped: log.dropped})
+	if err != nil {
+		return err
+	}
+	s.certs, err = certs.New(certs.Config{
+		Provider: s.node.CA, Node: s.node, OnRoots: func() { s.engine.Recheck() }, Expiry: count.CertificateExpiry,
+		Now: s.cfg.Now, Log: s.cfg.Log, Registerer: s.cfg.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	s.decider = decide.New(decide.Options{
+		Store: s.store, Node: s.cfg.Node, SameNode: s.cfg.SameNode,
+		Balancer:  balance.New(balance.Options{Now: s.cfg.Now, Log: s.cfg.Log, Observer: count}),
+		LocalPods: func(a netip.Addr) *engine.Pod { return s.pods.At(a) },
+		Telemetry: count, AccessLog: log.lines, Now: s.cfg.Now, Log: s.cfg.Log,
+	})
+	s.engine = std.New(std.Options{Decider: s.decider, Certs: s.certs, TrustDomain: s.cfg.TrustDomain, Log: s.cfg.Log, Now: s.cfg.Now})
+	return nil
+}
+
+func (s *Server) newPods() (err error) {
+	s.pods, err = pods.New(pods.Config{
+		Engine: s.engine, Certs: s.certs, Captures: s.xds,
+		Known:       func(uid string) bool { return s.store.Snapshot().Workload(uid) != nil },
+		TrustDomain: s.cfg.TrustDomain, Cluster: s.cfg.ClusterID,
+		Now: s.cfg.Now, Log: s.cfg.Log, Registerer: s.cfg.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	s.zds = &zds.Client{
+		Path: s.cfg.ZDS, Instance: s.instance, Build: s.cfg.Version, Log: s.cfg.Log,
+		Handler: &handler{Registry: s.pods, server: s},
+	}
+	s.watcher = s.decider.NewWatcher(s.engine.Recheck)
+	return nil
+}
+
+func (s *Server) newAdmin() {
+	s.admin = admin.New(admin.Config{
+		Store: s.store, Each: s.engine.Each, Pods: s.pods.List, Certs: s.certs.List,
+		Explain: func(source, destination string, port uint16) (any, error) {
+			return s.decider.Explain(source, destination, port)
+		},
+		Ready: s.ready, Gatherer: s.cfg.Registry, Level: s.cfg.Level, Version: s.cfg.Version,
+		Settings: s.cfg.settings(s.instance), Log: s.cfg.Log, Pprof: s.cfg.Pprof,
+	})
+}
