@@ -57,6 +57,13 @@ type Record struct {
 	State   any            // private to the Decider
 }
 
+// The Detail of a connection that one side reset. That is its right, so Reason is None; but before the
+// first byte a server's reset says something of that server.
+const (
+	ResetByClient = "reset by the client"
+	ResetByServer = "reset by the server"
+)
+
 // TCPInfo is what the kernel knows of a leg at its end.
 type TCPInfo struct {
 	RTT         time.Duration

@@ -1,0 +1,73 @@
+package decide
+
+import (
+	"time"
+
+	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
+)
+
+// Rejudge implements engine.Decider: connections into a pod of this node are judged again by what the
+// mesh says of that pod now, whose labels and policies may be others. Connections to elsewhere are the
+// other end's to judge; they stay also when their endpoint is gone.
+func (d *Decider) Rejudge(r *engine.Record) (reason.Reason, bool) {
+	st := of(r)
+	v := visit{snap: d.opts.Store.Snapshot(), pod: r.Pod, from: r.Source.Addr(), target: r.Target}
+	switch {
+	case r.Kind == engine.HBONE:
+		v.source = r.Peer
+	case st.handOver != nil:
+		v.pod, v.source = st.handOver, r.Pod.Identity
+		v.from = r.Attempt.Dial.Source
+	case r.Kind == engine.Outbound:
+		return reason.None, true
+	}
+	f := taken(&v)
+	if f.none() {
+		f = admit(&v).refusal
+	}
+	return d.keep(st, f)
+}
+
+// taken reports that the mesh gives the address that was called to another identity now.
+func taken(v *visit) refusal {
+	w := v.snap.WorkloadAt(v.target.Addr())
+	if w == nil || w.Identity == v.pod.Identity {
+		return refusal{}
+	}
+	return refusal{reason.WorkloadUnknown, "the address is now of " + w.UID}
+}
+
+// keep decides on a live connection. One whose policy is not known yet is held, not ended, for as long
+// as a new connection would wait.
+func (d *Decider) keep(st *state, f refusal) (reason.Reason, bool) {
+	if f.none() {
+		st.unknown = time.Time{}
+		return reason.None, true
+	}
+	if f.why == reason.PolicyUnknown && d.hold(st) {
+		return reason.None, true
+	}
+	st.ended = f.detail
+	if f.why == reason.WorkloadUnknown {
+		return f.why, false
+	}
+	st.ended = string(f.why) + ": " + f.detail
+	return reason.PolicyChanged, false
+}
+
+func (d *Decider) hold(st *state) bool {
+	now := d.opts.Now()
+	if st.unknown.IsZero() {
+		st.unknown = now
+	}
+	left := d.opts.PolicyWait - now.Sub(st.unknown)
+	if left <= 0 {
+		return false
+	}
+	select {
+	case d.later <- left:
+	default: // the Watcher has been asked already, for a time that is as near
+	}
+	return true
+}
