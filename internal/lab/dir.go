@@ -79,6 +79,11 @@ func (l *Lab) claim() error {
 			return fmt.Errorf("make lab %s: %w", l.opts.Name, err)
 		}
 	}
+	for name, b := range l.opts.ControllerFiles {
+		if err := os.WriteFile(filepath.Join(l.ControllerDir(), name), b, 0o600); err != nil {
+			return fmt.Errorf("prepare controller: %w", err)
+		}
+	}
 	if err := unix.Mount("bpf", l.BPFFS(), "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
 		return fmt.Errorf("mount bpffs at %s: %w", l.BPFFS(), err)
 	}

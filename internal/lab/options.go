@@ -30,6 +30,10 @@ type Options struct {
 
 	AgentArgs, ZtunnelArgs, ControllerArgs []string // added at the end
 
+	// ControllerFiles are put into the controller's state directory before its first start, for example
+	// a CA of one's own.
+	ControllerFiles map[string][]byte
+
 	// App is the program of pods, with its first arguments. Default <Bin>/ambit lab-app.
 	App []string
 

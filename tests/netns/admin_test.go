@@ -108,3 +108,17 @@ func sum(metrics, name string, parts []string) float64 {
 func all(parts []string, in string) bool {
 	return !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(in, p) })
 }
+
+// outbound finds a pod's captured connection by its source port.
+func (m *mesh) outbound(c context.Context, node string, from *lab.Pod, port uint16) (connection, error) {
+	all, err := m.connections(c, node)
+	if err != nil {
+		return connection{}, err
+	}
+	for _, x := range all {
+		if x.Kind == "outbound" && x.Pod == from.FullName() && strings.HasSuffix(x.Source.Address, fmt.Sprintf(":%d", port)) {
+			return x, nil
+		}
+	}
+	return connection{}, fmt.Errorf("no outbound connection of %s from port %d among %+v", from.FullName(), port, all)
+}

@@ -193,3 +193,24 @@ func active(t *testing.T, a *lab.App, id, want int) error {
 	}
 	return err
 }
+
+// short is for what must come true soon.
+func short(t *testing.T) context.Context {
+	c, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	t.Cleanup(cancel)
+	return c
+}
+
+// logged is nil if a line of a node's access log has all parts.
+func (m *mesh) logged(node string, parts ...string) error {
+	b, err := os.ReadFile(m.AccessLog(node))
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(b)) {
+		if all(parts, line) {
+			return nil
+		}
+	}
+	return fmt.Errorf("no line with %q in the access log of %s", parts, node)
+}

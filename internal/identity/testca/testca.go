@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
 	"net/url"
 	"testing"
@@ -68,6 +69,16 @@ func New(t testing.TB) *CA {
 		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 	}
 	return &CA{t: t, key: key, Cert: sign(t, tmpl, tmpl, key, key)}
+}
+
+// PEM is the root with its key, as files of a certificate authority hold them.
+func (ca *CA) PEM() (cert, key string) {
+	ca.t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(ca.key)
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	return identity.EncodeCerts([]*x509.Certificate{ca.Cert}), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 // Issue signs a leaf for uri, valid from an hour ago for another hour unless an option says otherwise.
