@@ -23,6 +23,7 @@ type Client struct {
 	MaxBackoff time.Duration // 0: 1 s, since pods wait for the session and a try costs nothing
 
 	last atomic.Bool
+	said string // the last error, while nothing was served since
 }
 
 // Last makes the session that stands the last one: a proxy that drains must not become the newest
@@ -45,13 +46,24 @@ func (c *Client) Run(ctx context.Context) error {
 			break
 		}
 		if served {
-			wait = least
+			wait, c.said = least, ""
 		}
-		c.Log.Warn("no session with the agent", "socket", c.Path, "error", err, "retry_in", wait)
+		c.note(ctx, err)
 		sleep(ctx, wait/2+rand.N(wait/2+1))
 		wait = min(2*wait, most)
 	}
 	return nil
+}
+
+// note logs why there is no session, each reason once: an agent may be away for long.
+func (c *Client) note(ctx context.Context, err error) {
+	level := slog.LevelWarn
+	if text := err.Error(); text == c.said {
+		level = slog.LevelDebug
+	} else {
+		c.said = text
+	}
+	c.Log.Log(ctx, level, "no session with the agent", "socket", c.Path, "error", err)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

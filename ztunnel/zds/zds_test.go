@@ -1,0 +1,377 @@
+package zds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/ambitmesh/ambit/internal/meshpb/zds"
+)
+
+// recorder is a Handler that notes what it is asked.
+type recorder struct {
+	t testing.TB
+
+	mu    sync.Mutex
+	calls []string
+	pods  []Pod
+	give  Sockets
+	own   *os.File
+	fail  error
+}
+
+func (r *recorder) note(format string, args ...any) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = append(r.calls, fmt.Sprintf(format, args...))
+	return r.fail
+}
+
+func (r *recorder) Begin() { r.note("begin") }
+func (r *recorder) End()   { r.note("end") }
+
+func (r *recorder) Add(p Pod) error {
+	r.mu.Lock()
+	r.pods = append(r.pods, p)
+	r.mu.Unlock()
+	r.t.Cleanup(p.Close)
+	return r.note("add %s", p.UID)
+}
+func (r *recorder) Del(uid string) error    { return r.note("del %s", uid) }
+func (r *recorder) Keep(uid string) error   { return r.note("keep %s", uid) }
+func (r *recorder) SnapshotSent() error     { return r.note("snapshot") }
+func (r *recorder) Retire(uid string) error { return r.note("retire %s", uid) }
+func (r *recorder) Drain() error            { return r.note("drain") }
+func (r *recorder) Return(uid string) (Sockets, error) {
+	return r.give, r.note("return %s", uid)
+}
+
+func (r *recorder) Query(uid string) (State, error) {
+	return State{Connections: 3, PlainKnown: true, Idle: 5 * time.Second, Waiting: "certificate"}, r.note("query %s", uid)
+}
+
+func (r *recorder) Inherit(old *os.File) (*os.File, error) {
+	text := "none"
+	if old != nil {
+		b := make([]byte, 16)
+		n, _ := old.ReadAt(b, 0)
+		text = string(b[:n])
+		old.Close()
+	}
+	return r.own, r.note("inherit %s", text)
+}
+
+func (r *recorder) seen() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.calls)
+}
+
+// agent is the other end, played by the test.
+type agent struct {
+	t testing.TB
+	*net.UnixConn
+}
+
+func listen(t *testing.T) (string, *net.UnixListener) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "zds.sock")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return path, l
+}
+
+// run starts a client for h and returns it with the listener that it calls.
+func run(t *testing.T, h Handler) (*Client, *net.UnixListener) {
+	t.Helper()
+	path, l := listen(t)
+	c := &Client{Path: path, Instance: "one", Build: "test", Handler: h, Log: slog.New(slog.DiscardHandler), MaxBackoff: 20 * time.Millisecond}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("client: %v", err)
+		}
+	})
+	return c, l
+}
+
+func accept(t *testing.T, l *net.UnixListener) *agent {
+	t.Helper()
+	if err := l.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	a := &agent{t, c}
+	var hello pb.ZdsHello
+	a.read(&hello)
+	if hello.GetVersion() != pb.Version_V2 || hello.GetInstance() != "one" || hello.GetBuild() != "test" {
+		t.Fatalf("hello %v", &hello)
+	}
+	return a
+}
+
+func (a *agent) read(m proto.Message) []int {
+	a.t.Helper()
+	if err := a.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		a.t.Fatal(err)
+	}
+	b, fds, bad, err := receive(a.UnixConn)
+	if err := errors.Join(bad, err); err != nil {
+		a.t.Fatal(err)
+	}
+	if err := proto.Unmarshal(b, m); err != nil {
+		a.t.Fatal(err)
+	}
+	return fds
+}
+
+// ask sends a request and returns the one answer.
+func (a *agent) ask(m proto.Message, fds ...int) (*pb.Ack, []int) {
+	a.t.Helper()
+	if err := send(a.UnixConn, m, fds); err != nil {
+		a.t.Fatal(err)
+	}
+	var resp pb.WorkloadResponse
+	got := a.read(&resp)
+	if resp.GetAck() == nil {
+		a.t.Fatal("an answer without an ack")
+	}
+	return resp.GetAck(), got
+}
+
+func addOf(uid string, v6 bool) *pb.WorkloadRequest {
+	return &pb.WorkloadRequest{Payload: &pb.WorkloadRequest_Add{Add: &pb.AddWorkload{
+		Uid:          uid,
+		WorkloadInfo: &pb.WorkloadInfo{Name: "web", Namespace: "shop", ServiceAccount: "web", Addresses: [][]byte{{10, 0, 0, 1}}},
+		Listeners:    &pb.ListenerSet{V6: v6, Mark: 77},
+	}}}
+}
+
+// files opens n descriptors of a file.
+func files(t *testing.T, n int) []int {
+	t.Helper()
+	var out []int
+	for range n {
+		f, err := os.Open("/dev/null")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		out = append(out, int(f.Fd()))
+	}
+	return out
+}
+
+func TestEveryRequestIsAnsweredOnce(t *testing.T) {
+	h := &recorder{t: t}
+	_, l := run(t, h)
+	a := accept(t, l)
+	for _, m := range []*pb.WorkloadRequest{
+		{Payload: &pb.WorkloadRequest_Inherit{Inherit: &pb.Inherit{}}},
+		{Payload: &pb.WorkloadRequest_Keep{Keep: &pb.KeepWorkload{Uid: "u"}}},
+		{Payload: &pb.WorkloadRequest_SnapshotSent{SnapshotSent: &pb.SnapshotSent{}}},
+		{Payload: &pb.WorkloadRequest_Retire{Retire: &pb.RetireWorkload{Uid: "u"}}},
+		{Payload: &pb.WorkloadRequest_Del{Del: &pb.DelWorkload{Uid: "u"}}},
+		{Payload: &pb.WorkloadRequest_Drain{Drain: &pb.Drain{}}},
+	} {
+		if ack, _ := a.ask(m); ack.GetError() != "" {
+			t.Errorf("%v: %s", m, ack.GetError())
+		}
+	}
+	want := []string{"begin", "inherit none", "keep u", "snapshot", "retire u", "del u", "drain"}
+	if got := h.seen(); !slices.Equal(got, want) {
+		t.Errorf("handler was asked %v, want %v", got, want)
+	}
+}
+
+func TestAddCarriesSockets(t *testing.T) {
+	for _, v6 := range []bool{false, true} {
+		h := &recorder{t: t}
+		_, l := run(t, h)
+		a := accept(t, l)
+		if ack, _ := a.ask(addOf("u", v6), files(t, 1+len(Slots(v6)))...); ack.GetError() != "" {
+			t.Fatal(ack.GetError())
+		}
+		p := h.pods[0]
+		if p.Name != "web" || p.Mark != 77 || p.V6 != v6 || len(p.Listeners) != len(Slots(v6)) || !slices.Equal(p.Addrs, []netip.Addr{netip.MustParseAddr("10.0.0.1")}) {
+			t.Errorf("got %+v", p)
+		}
+		for _, fd := range append([]int{p.NetNS}, p.Listeners...) {
+			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+				t.Errorf("descriptor %d: flags %x, %v: would leak into children", fd, flags, err)
+			}
+		}
+	}
+}
+
+func TestRefusalsKeepTheSessionAndCloseDescriptors(t *testing.T) {
+	noListeners := addOf("u", false)
+	noListeners.GetAdd().Listeners = nil
+	noAccount := addOf("u", false)
+	noAccount.GetAdd().WorkloadInfo.ServiceAccount = ""
+	badAddress := addOf("u", false)
+	badAddress.GetAdd().WorkloadInfo.Addresses = [][]byte{{1, 2, 3}}
+	tests := map[string]struct {
+		m    proto.Message
+		fds  int
+		want string
+	}{
+		"version 1":            {noListeners, 1, "needs version 2"},
+		"too few descriptors":  {addOf("u", false), 3, "3 descriptors, want 4"},
+		"too many descriptors": {addOf("u", false), 9, "9 descriptors, want 4"},
+		"far too many":         {addOf("u", false), 40, "too large"},
+		"no account":           {noAccount, 4, "service account"},
+		"bad address":          {badAddress, 4, "address 010203"},
+		"unknown kind":         {&pb.PodState{Waiting: "field 4 is no request"}, 0, "unknown kind"},
+		"del with descriptor":  {&pb.WorkloadRequest{Payload: &pb.WorkloadRequest_Del{Del: &pb.DelWorkload{Uid: "u"}}}, 1, "1 descriptors, want 0"},
+		"del without uid":      {&pb.WorkloadRequest{Payload: &pb.WorkloadRequest_Del{Del: &pb.DelWorkload{}}}, 0, "uid"},
+		"garbage":              {&pb.ZdsHello{Instance: strings.Repeat("x", 2*maxPacket)}, 0, "too large"},
+	}
+	h := &recorder{t: t}
+	_, l := run(t, h)
+	a := accept(t, l)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			fds := files(t, tt.fds)
+			before := openFiles(t)
+			ack, _ := a.ask(tt.m, fds...)
+			if !strings.Contains(ack.GetError(), tt.want) {
+				t.Errorf("answer %q, want %q in it", ack.GetError(), tt.want)
+			}
+			if after := openFiles(t); after != before {
+				t.Errorf("%d descriptors open, %d before", after, before)
+			}
+		})
+	}
+	if got := h.seen(); !slices.Equal(got, []string{"begin"}) {
+		t.Errorf("handler was asked %v", got)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+func TestAnswersCarryStateAndDescriptors(t *testing.T) {
+	own, err := os.Create(filepath.Join(t.TempDir(), "own"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	fds := files(t, 7)
+	h := &recorder{t: t, own: own, give: Sockets{V6: true, Mark: 5, NetNS: fds[0], Listeners: fds[1:]}}
+	_, l := run(t, h)
+	a := accept(t, l)
+	ack, _ := a.ask(&pb.WorkloadRequest{Payload: &pb.WorkloadRequest_Query{Query: &pb.QueryPod{Uid: "u"}}})
+	if p := ack.GetPod(); p.GetConnections() != 3 || !p.GetPlainKnown() || p.GetIdleMs() != 5000 || p.GetWaiting() != "certificate" {
+		t.Errorf("state %v", p)
+	}
+	ack, got := a.ask(&pb.WorkloadRequest{Payload: &pb.WorkloadRequest_ReturnListeners{ReturnListeners: &pb.ReturnListeners{Uid: "u"}}})
+	closeAll(got)
+	if s := ack.GetListeners(); len(got) != 7 || !s.GetV6() || s.GetMark() != 5 {
+		t.Errorf("returned %d descriptors, %v", len(got), s)
+	}
+	old, err := os.CreateTemp(t.TempDir(), "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	if _, err := old.WriteString("before"); err != nil {
+		t.Fatal(err)
+	}
+	_, got = a.ask(&pb.WorkloadRequest{Payload: &pb.WorkloadRequest_Inherit{Inherit: &pb.Inherit{HasState: true}}}, int(old.Fd()))
+	defer closeAll(got)
+	var x, y unix.Stat_t
+	if len(got) != 1 || unix.Fstat(got[0], &x) != nil || unix.Fstat(int(own.Fd()), &y) != nil || x.Ino != y.Ino {
+		t.Errorf("inherit gave %d descriptors, or of another file", len(got))
+	}
+	if !slices.Contains(h.seen(), "inherit before") {
+		t.Errorf("handler was asked %v", h.seen())
+	}
+}
+
+func TestErrorsAreCutToFit(t *testing.T) {
+	h := &recorder{t: t, fail: errors.New(strings.Repeat("ü", maxPacket))}
+	_, l := run(t, h)
+	a := accept(t, l)
+	ack, _ := a.ask(&pb.WorkloadRequest{Payload: &pb.WorkloadRequest_Drain{Drain: &pb.Drain{}}})
+	if n := len(ack.GetError()); n == 0 || n > maxError {
+		t.Errorf("error of %d bytes", n)
+	}
+}
+
+func TestRedial(t *testing.T) {
+	h := &recorder{t: t}
+	c, l := run(t, h)
+	accept(t, l).Close()
+	a := accept(t, l)
+	a.ask(&pb.WorkloadRequest{Payload: &pb.WorkloadRequest_SnapshotSent{SnapshotSent: &pb.SnapshotSent{}}})
+	if got, want := h.seen(), []string{"begin", "end", "begin", "snapshot"}; !slices.Equal(got, want) {
+		t.Errorf("handler was asked %v, want %v", got, want)
+	}
+	c.Last()
+	a.Close()
+	if err := l.SetDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := l.AcceptUnix(); err == nil {
+		again.Close()
+		t.Error("called again after the last session")
+	}
+}
+
+func FuzzParseRequest(f *testing.F) {
+	for _, m := range []*pb.WorkloadRequest{
+		addOf("u", true), addOf("u", false),
+		{Payload: &pb.WorkloadRequest_Inherit{Inherit: &pb.Inherit{HasState: true}}},
+		{Payload: &pb.WorkloadRequest_Del{Del: &pb.DelWorkload{Uid: "u"}}},
+		{Payload: &pb.WorkloadRequest_Query{Query: &pb.QueryPod{Uid: "u"}}},
+		{},
+	} {
+		b, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b, 4)
+		f.Add(b, 0)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, n int) {
+		m, err := ParseRequest(b, n)
+		if err != nil || m.GetAdd() == nil {
+			return
+		}
+		fds := make([]int, n)
+		p, err := pod(m.GetAdd(), fds)
+		if err != nil || p.UID == "" || p.ServiceAccount == "" || len(p.Addrs) == 0 || len(p.Listeners) != len(Slots(p.V6)) {
+			t.Errorf("accepted %+v: %v", p, err)
+		}
+	})
+}
