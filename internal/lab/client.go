@@ -96,6 +96,12 @@ func (a *App) Unlisten(ctx context.Context, id int) error {
 	return err
 }
 
+// UnlistenPort closes the listeners on a port.
+func (a *App) UnlistenPort(ctx context.Context, port int) error {
+	_, err := call[struct{}](ctx, a, "UnlistenPort", &app.PortRef{Port: port})
+	return err
+}
+
 // Stats tells what a listener has seen.
 func (a *App) Stats(ctx context.Context, id int) (app.ListenerStats, error) {
 	return call[app.ListenerStats](ctx, a, "Stats", &app.Ref{ID: id})

@@ -62,8 +62,13 @@ func (m *mesh) connections(c context.Context, node string) ([]connection, error)
 // explanation is what the tests read of an explanation.
 type explanation struct {
 	Path, Policy, Reason, Detail string
+	Service                      string
 	Allowed                      bool
 	Steps                        []string
+	Endpoints                    []struct {
+		Workload, Address string
+		Ejected           bool
+	}
 }
 
 // explain asks a node's ztunnel about a connection.

@@ -60,6 +60,24 @@ func (c *Control) Unlisten(r *Ref, _ *struct{}) error {
 	return nil
 }
 
+// UnlistenPort closes the listeners on a port with their connections.
+func (c *Control) UnlistenPort(r *PortRef, _ *struct{}) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found := false
+	for id, l := range c.listeners {
+		if a, ok := l.l.Addr().(*net.TCPAddr); ok && a.Port == r.Port {
+			l.close()
+			delete(c.listeners, id)
+			found = true
+		}
+	}
+	if !found {
+		return fmt.Errorf("nothing listens on port %d", r.Port)
+	}
+	return nil
+}
+
 // Stats tells what a listener has seen.
 func (c *Control) Stats(r *Ref, out *ListenerStats) error {
 	l, err := get(c, c.listeners, r.ID)

@@ -95,6 +95,9 @@ type LoopArgs struct {
 // Ref names a loop, a group or a listener.
 type Ref struct{ ID int }
 
+// PortRef names the listeners on a port.
+type PortRef struct{ Port int }
+
 // Report counts calls.
 type Report struct {
 	OK, Failed int
