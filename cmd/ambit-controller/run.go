@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/ambitmesh/ambit/controller/server"
+	"github.com/ambitmesh/ambit/internal/objects"
+)
+
+func run(ctx context.Context, o options) error {
+	log, err := logger(o.level)
+	if err != nil {
+		return err
+	}
+	dir, ok := strings.CutPrefix(o.source, "dir:")
+	if !ok || dir == "" {
+		return fmt.Errorf("--source %q: want dir:<path>", o.source)
+	}
+	if o.leafLife <= 0 {
+		return fmt.Errorf("--leaf-life %s: must be positive", o.leafLife)
+	}
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s, err := server.New(server.Config{
+		Source: func(epoch uint32) objects.Source {
+			return objects.NewDirectory(dir, objects.Options{Log: log, Epoch: epoch})
+		},
+		Listen: o.listen, StateDir: o.stateDir, TrustDomain: o.trustDomain, ClusterID: o.clusterID, ServerNames: o.serverNames,
+		LeafLife: o.leafLife, MetricsAddr: o.metricsAddr, ReadyAddr: o.readyAddr, AdminSocket: o.adminSocket,
+		Version: version(), Log: log, Registry: reg,
+	})
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}
+
+func logger(level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level: %w", err)
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})), nil
+}
