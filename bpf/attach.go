@@ -37,10 +37,19 @@ func (m *Mesh) Attach(netns int, cookie uint64) error {
 	return nil
 }
 
-// Detach ends inbound capture of a namespace. No link is no error.
+// Detach ends inbound capture of a namespace before it returns. (Removing the pin alone would end it a little
+// later.) No link is no error, nor is one whose namespace is gone.
 func (m *Mesh) Detach(cookie uint64) error {
-	if err := os.Remove(m.podPin(cookie)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("unpin steer of namespace %d: %w", cookie, err)
+	path := m.podPin(cookie)
+	l, err := link.LoadPinnedLink(path, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open pinned steer of namespace %d: %w", cookie, err)
+	}
+	if err := errors.Join(l.Detach(), os.Remove(path), l.Close()); err != nil {
+		return fmt.Errorf("detach steer of namespace %d: %w", cookie, err)
 	}
 	return nil
 }

@@ -46,6 +46,10 @@ func boxMain() error {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return err
 	}
+	// Else the first IPv6 packet waits until link-local addresses are known to be nobody else's.
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0o644); err != nil {
+		return err
+	}
 	return serve("Box", &Box{conns: map[int]*client{}, storms: map[int]*storm{}})
 }
 

@@ -30,6 +30,7 @@ type Manners struct {
 type Proxy struct {
 	path, instance string
 	legs           sync.Map // own legs' local addresses
+	nextPort       atomic.Uint32
 
 	mu      sync.Mutex
 	manners Manners

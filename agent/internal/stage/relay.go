@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -62,9 +61,10 @@ func (x *Proxy) leg(p *served, kind bpf.Kind, src, dst netip.AddrPort) (*net.TCP
 	if kind == bpf.Outbound {
 		return dialIn(p.ns, Dial{To: dst.String()})
 	}
-	for range 8 {
-		// Outside the ephemeral range: the client may have a connection with the same four numbers.
-		from := netip.AddrPortFrom(src.Addr(), uint16(10000+rand.IntN(20000)))
+	for range 100 {
+		// Outside the ephemeral range: the client may have a connection with the same four numbers. One after
+		// the other: the last ones may still be in TIME_WAIT.
+		from := netip.AddrPortFrom(src.Addr(), uint16(2000+x.nextPort.Add(1)%30000))
 		x.legs.Store(from, true)
 		c, err := dialIn(p.ns, Dial{To: dst.String(), From: from.String(), Mark: int(p.mark), Transparent: true, Timeout: 3 * time.Second})
 		if err == nil {
