@@ -134,14 +134,18 @@ func WaitPlain(ctx context.Context, pods ...*Pod) error { return WaitActual(ctx,
 
 // Eventually tries until f returns nil, or ctx ends: then it returns f's last error.
 func Eventually(ctx context.Context, f func(context.Context) error) error {
+	var last error
 	for {
 		err := f(ctx)
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil || last == nil { // the end itself says less than what was wrong before
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
+			return errors.Join(last, ctx.Err())
 		case <-time.After(30 * time.Millisecond):
 		}
 	}
