@@ -50,7 +50,7 @@ func TestOnlyTLS(t *testing.T) {
 		{"\x16\x03\x01\x00\x02hiGET", false},
 		{"", false},
 	} {
-		tr := &Trace{[]Segment{{Flow: f, Payload: []byte(c.bytes)}}}
+		tr := &Trace{[]Segment{{Flow: f, Flags: FlagSYN}, {Flow: f, Payload: []byte(c.bytes)}}}
 		if err := tr.OnlyTLS(); (err == nil) != c.ok {
 			t.Errorf("%q: %v", c.bytes, err)
 		}

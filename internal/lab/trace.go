@@ -99,7 +99,8 @@ func (t *Trace) Stream(f Flow) (stream []byte, gap bool) {
 	return stream, false
 }
 
-// OnlyTLS is nil if every flow is TLS records from its first byte on, and there is at least one.
+// OnlyTLS is nil if every flow is TLS records from its first byte on, and there is at least one. A flow
+// that was open when the capture began may begin with any record.
 func (t *Trace) OnlyTLS() error {
 	seen := 0
 	for _, f := range t.Flows() {
@@ -108,7 +109,7 @@ func (t *Trace) OnlyTLS() error {
 			continue
 		}
 		seen++
-		if err := tlsRecords(b); err != nil {
+		if err := tlsRecords(b, t.begins(f.Flow)); err != nil {
 			return fmt.Errorf("%s -> %s: %w", f.Src, f.Dst, err)
 		}
 	}
@@ -118,12 +119,17 @@ func (t *Trace) OnlyTLS() error {
 	return nil
 }
 
-// tlsRecords checks the headers of TLS records; the last record may be cut.
-func tlsRecords(b []byte) error {
+func (t *Trace) begins(f Flow) bool {
+	return slices.ContainsFunc(t.Segments, func(s Segment) bool { return s.Flow == f && s.Flags&FlagSYN != 0 })
+}
+
+// tlsRecords checks the headers of TLS records; the last record may be cut. A whole stream begins with
+// a handshake.
+func tlsRecords(b []byte, whole bool) error {
 	const handshake, applicationData, longest = 22, 23, 1<<14 + 256
 	for at := 0; at < len(b); {
 		r := b[at:]
-		if r[0] < 20 || r[0] > applicationData || at == 0 && r[0] != handshake {
+		if r[0] < 20 || r[0] > applicationData || whole && at == 0 && r[0] != handshake {
 			return fmt.Errorf("byte %d: %#x is no type of a TLS record", at, r[0])
 		}
 		if len(r) < 5 {

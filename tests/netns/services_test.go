@@ -2,6 +2,7 @@ package netns
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,7 +160,7 @@ func (s *shop) ejected(node string, p *lab.Pod, want bool) error {
 		return err
 	}
 	for _, x := range e.Endpoints {
-		if x.Workload == p.FullName() && x.Ejected == want {
+		if strings.HasSuffix(x.Workload, p.FullName()) && x.Ejected == want {
 			return nil
 		}
 	}
