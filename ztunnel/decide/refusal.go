@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"strings"
 	"time"
 
 	"github.com/ambitmesh/ambit/internal/authz"
@@ -33,16 +34,19 @@ func (f refusal) status() int {
 	return 503
 }
 
+// needsL7 are the words of status, log and explain alike.
+const needsL7 = "refused: needs layer 7, no waypoint"
+
 // refused turns a verdict into a refusal.
 func refused(v *authz.Verdict) refusal {
 	detail := v.Detail
-	if v.Reason == reason.PolicyNeedsL7 {
-		detail = "refused: needs layer 7, no waypoint: " + detail
+	if v.Reason == reason.PolicyNeedsL7 && !strings.Contains(detail, needsL7) { // another controller's policy
+		detail = needsL7 + ": " + detail
 	}
 	return refusal{v.Reason, detail}
 }
 
-// plan refuses, or waits for changed if that may help.
+// refuse makes the plan, or one that waits for changed if that may help.
 func (d *Decider) refuse(r *engine.Record, f refusal, changed <-chan struct{}) engine.Plan {
 	p := engine.Plan{Action: engine.Refuse, Reason: f.why, Detail: f.detail, Status: f.status()}
 	if changed != nil && f.passes() {
