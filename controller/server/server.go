@@ -169,7 +169,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.serveHTTP(ctx, s.admin, s.adminHandler()) })
 	g.Go(func() error { return s.serveHTTP(ctx, s.metrics, at("GET /metrics", s.metricsHandler())) })
 	g.Go(func() error { return s.serveHTTP(ctx, s.ready, at("GET /healthz/ready", s.readyHandler())) })
-	g.Go(func() error { return s.grpc.Serve(netutil.LimitListener(s.listener, maxConnections)) })
+	g.Go(s.serveGRPC)
 	g.Go(func() error {
 		<-ctx.Done()
 		s.stop()
@@ -178,6 +178,14 @@ func (s *Server) Run(ctx context.Context) error {
 	s.cfg.Log.Info("the controller listens", "address", s.Addr(), "trust_domain", s.cfg.TrustDomain, "state", s.cfg.StateDir)
 	err := g.Wait()
 	return errors.Join(err, s.Close())
+}
+
+func (s *Server) serveGRPC() error {
+	err := s.grpc.Serve(netutil.LimitListener(s.listener, maxConnections))
+	if errors.Is(err, grpc.ErrServerStopped) { // before it had begun
+		return nil
+	}
+	return err
 }
 
 // stop says goodbye to clients, then ends what is left: streams never end by themselves.
