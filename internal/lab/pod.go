@@ -29,10 +29,11 @@ type PodSpec struct {
 // Pod is a running pod.
 type Pod struct {
 	*Host
-	Node   *Node
-	V4, V6 netip.Addr // invalid: the pod has none of that family
-	UID    string
-	link   string // the node's end of eth0
+	Namespace, Name string
+	UID             string
+	Node            *Node
+	V4, V6          netip.Addr // invalid: the pod has none of that family
+	link            string     // the node's end of eth0
 
 	mu   sync.Mutex
 	spec PodSpec
@@ -69,7 +70,7 @@ func (l *Lab) addPod(spec PodSpec) (*Pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pod{Host: h, Node: n, UID: spec.UID, spec: spec}
+	p := &Pod{Host: h, Namespace: spec.Namespace, Name: spec.Name, UID: spec.UID, Node: n, spec: spec}
 	if err := p.connect(); err != nil {
 		return nil, errors.Join(err, n.detach(p.link), h.ns.close())
 	}
@@ -98,7 +99,7 @@ func (p *Pod) connect() error {
 }
 
 // FullName is namespace/name.
-func (p *Pod) FullName() string { return p.spec.Namespace + "/" + p.spec.Name }
+func (p *Pod) FullName() string { return p.Namespace + "/" + p.Name }
 
 // Addresses are the pod's, IPv4 first.
 func (p *Pod) Addresses() []netip.Addr {
@@ -111,7 +112,7 @@ func (p *Pod) Addresses() []netip.Addr {
 	return out
 }
 
-// Address is the pod's address of a family, for example At(false, 80) is "10.1.0.11:80".
+// At is the pod's address of a family with a port, for example At(false, 80) is "10.1.0.11:80".
 func (p *Pod) At(v6 bool, port int) string {
 	a := p.V4
 	if v6 {
