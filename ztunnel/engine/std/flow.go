@@ -19,6 +19,7 @@ type flow struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc // with an *outcome
 	peer   *server                 // whose tunnel it is; nil for captured connections
+	over   queue                   // the tunnel connection that carries it; nil: none
 
 	carries func() // called when the relay begins
 

@@ -281,3 +281,14 @@ func (m *mesh) toTunnel() engine.Plan {
 func (m *mesh) deliver() engine.Plan {
 	return engine.Plan{Action: engine.Deliver, Dial: engine.Dial{To: m.app, Pod: m.server.pod}}
 }
+
+// closedPort returns an address where nobody listens.
+func closedPort(t testing.TB) netip.AddrPort {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return addrPort(ln.Addr())
+}

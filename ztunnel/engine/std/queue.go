@@ -2,25 +2,25 @@ package std
 
 import (
 	"github.com/ambitmesh/ambit/internal/hbone"
+	"github.com/ambitmesh/ambit/internal/reason"
 )
 
 const (
 	mostQueued   = 16 << 20 // of one connection, hbone's default
-	leastQueued  = 256 << 10
+	leastQueued  = 2 << 20
 	leastWindow  = 64 << 10
-	normalWindow = 256 << 10
+	queuedToOpen = 128 // streams that nobody reads, so many may be open before they hold up the others
 )
 
 // queueConfig bounds what one more tunnel connection may queue: a quarter of the pod's budget for the
 // first, less for each that follows, but always enough to work. boundQueues guards the sum.
 func (p *pod) queueConfig() hbone.Config {
-	cfg := hbone.Config{Now: p.e.Now}
-	if p.Limits.Queued == 0 {
-		return cfg
+	cfg := hbone.Config{Now: p.e.Now, MaxBuffered: mostQueued}
+	if p.Limits.Queued > 0 {
+		share := p.Limits.Queued / (4 * max(1, p.Usage.Tunnels.Load()))
+		cfg.MaxBuffered = int(min(max(share, leastQueued), mostQueued))
 	}
-	share := p.Limits.Queued / (4 * max(1, p.Usage.Tunnels.Load()))
-	cfg.MaxBuffered = int(min(max(share, leastQueued), mostQueued))
-	cfg.StreamWindow = min(max(cfg.MaxBuffered/16, leastWindow), normalWindow)
+	cfg.StreamWindow = max(cfg.MaxBuffered/queuedToOpen, leastWindow)
 	return cfg
 }
 
@@ -52,5 +52,16 @@ func (p *pod) boundQueues() {
 		return
 	}
 	p.e.Log.Warn("cut the tunnel connection with the longest queue", "pod", p.UID, "queued", sum, "cut", most)
-	go worst.Close()
+	p.e.cutQueue(worst)
+}
+
+// cutQueue ends the flows that a connection carries, and the connection: its end alone would not wake
+// one that waits for a slow reader.
+func (e *Engine) cutQueue(q queue) {
+	for _, f := range e.live.all() {
+		if f.over == q {
+			f.cancel(&outcome{reason: reason.Limit, detail: "the pod's tunnels have queued too much"})
+		}
+	}
+	go q.Close()
 }

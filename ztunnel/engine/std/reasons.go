@@ -61,7 +61,7 @@ func openError(err error) *engine.DialError {
 	switch {
 	case isTimeout(err):
 		why = reason.ConnectTimeout
-	case errors.Is(err, hbone.ErrHeaders):
+	case is(err, hbone.ErrHeaders, hbone.ErrAuthority):
 		why = reason.BadRequest
 	case isAlert(err):
 		why = reason.TLSFailure

@@ -95,8 +95,11 @@ func TestBulk(t *testing.T) {
 		}
 		wg.Wait()
 	}
-	paths(t, exchange, func(t *testing.T, to netip.AddrPort, s *side) {
+	served := make(chan struct{}, 2)
+	app := func(c *net.TCPConn) { exchange(c); served <- struct{}{} }
+	paths(t, app, func(t *testing.T, to netip.AddrPort, s *side) {
 		exchange(connect(t, to))
+		<-served
 		r := s.d.ended(engine.Outbound, 1)[0]
 		if r.Sent.Load() != size+sha256.Size || r.Received.Load() != size+sha256.Size || r.Reason != reason.None {
 			t.Errorf("sent %d, received %d, %q %q", r.Sent.Load(), r.Received.Load(), r.Reason, r.Detail)

@@ -146,7 +146,7 @@ func (e *Engine) acceptTunnels(p *pod, s *server, of *engine.Record) {
 		r.Request = st.Request()
 		p.Usage.LastAccept.Store(r.Accepted.UnixNano())
 		f := e.newFlow(p, r, &streamLeg{Stream: st})
-		f.peer = s
+		f.peer, f.over = s, s.conn
 		go func() { defer done(); f.run() }()
 	}
 }

@@ -30,6 +30,7 @@ func (f *flow) tunnel(ctx context.Context, d engine.Dial) (leg, *engine.DialErro
 		s, status, err := open(ctx, c.cc, &d.Request)
 		switch {
 		case err == nil && status == 200:
+			f.over = c.cc
 			return &streamLeg{Stream: s}, nil
 		case err == nil:
 			_ = s.Close()

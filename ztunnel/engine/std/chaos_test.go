@@ -1,0 +1,130 @@
+package std
+
+import (
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
+)
+
+// TestChaos: clients that come, go, reset and stall while policies change, records are killed, peers
+// leave and pods are removed. Every record is closed once (the decider checks), and nothing is left.
+func TestChaos(t *testing.T) {
+	app := serveTCP(t, func(c *net.TCPConn) {
+		switch rand.IntN(4) {
+		case 0:
+			_ = c.SetLinger(0)
+		case 1:
+			_, _ = io.ReadAll(c)
+		default:
+			echo(c)
+		}
+	})
+	m := newMesh(t, app)
+	dead := closedPort(t)
+	m.client.d.accepted = func(*engine.Record) engine.Plan {
+		p := m.toTunnel()
+		switch rand.IntN(8) {
+		case 0:
+			return engine.Plan{Action: engine.Refuse, Reason: reason.NoEndpoint}
+		case 1:
+			return engine.Plan{Action: engine.Plain, Dial: engine.Dial{To: app}}
+		case 2:
+			ready := make(chan struct{})
+			close(ready)
+			return engine.Plan{Action: engine.Wait, Until: ready, Deadline: time.Now().Add(time.Second)}
+		case 3:
+			p.Dial.To = dead
+		}
+		return p
+	}
+	m.client.d.dialed = func(r *engine.Record, err *engine.DialError) engine.Plan {
+		if r.Attempts < 2 {
+			return m.toTunnel()
+		}
+		return engine.Plan{Reason: err.Reason}
+	}
+	judge := func(*engine.Record) (reason.Reason, bool) { return reason.PolicyChanged, rand.IntN(20) > 0 }
+	m.client.d.rejudge, m.server.d.rejudge = judge, judge
+
+	end := time.Now().Add(2 * time.Second)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				visit(m.out, rand.IntN(5))
+			}
+		})
+	}
+	wg.Go(func() {
+		for time.Now().Before(end) {
+			disturb(m)
+			time.Sleep(time.Duration(rand.IntN(10)) * time.Millisecond)
+		}
+	})
+	wg.Wait()
+	m.server.Remove(m.server.pod, reason.PodGone)
+	m.client.Remove(m.client.pod, reason.PodGone)
+	for _, s := range []*side{m.client, m.server} {
+		s.d.mu.Lock()
+		if made := int(s.lastID.Load()); len(s.d.closed) == 0 || len(s.d.closed) > made {
+			t.Errorf("%d records closed of %d made", len(s.d.closed), made)
+		}
+		for id := range s.d.established {
+			if s.d.closed[id] == nil {
+				t.Errorf("record %d was established and not closed", id)
+			}
+		}
+		s.d.mu.Unlock()
+	}
+}
+
+// visit is one client.
+func visit(to netip.AddrPort, how int) {
+	nc, err := net.Dial("tcp", to.String())
+	if err != nil {
+		return
+	}
+	defer nc.Close()
+	c := nc.(*net.TCPConn)
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_, _ = c.Write(make([]byte, rand.IntN(100_000)))
+	switch how {
+	case 0:
+		_ = c.SetLinger(0)
+	case 1:
+		_ = c.CloseWrite()
+		_, _ = io.ReadAll(c)
+	case 2:
+		_, _ = c.Read(make([]byte, 10))
+	case 3:
+		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+	}
+}
+
+func disturb(m *mesh) {
+	switch rand.IntN(5) {
+	case 0:
+		m.client.Recheck()
+	case 1:
+		m.server.Recheck()
+	case 2:
+		m.server.Each(func(r *engine.Record) bool { m.server.Kill(r.ID, reason.PolicyChanged); return false })
+	case 3:
+		m.client.Each(func(r *engine.Record) bool { return r.Sent.Load() < 1<<40 })
+	case 4:
+		for _, s := range m.server.podOf(m.server.pod).allServers() {
+			if rand.IntN(4) == 0 {
+				_ = s.conn.Close()
+			} else {
+				s.conn.GoAway()
+			}
+		}
+	}
+}

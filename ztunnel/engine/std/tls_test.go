@@ -1,0 +1,206 @@
+package std
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/ambitmesh/ambit/internal/identity"
+	"github.com/ambitmesh/ambit/internal/identity/testca"
+	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
+)
+
+// refusedConn connects and wants a reset.
+func refusedConn(t *testing.T, m *mesh) {
+	t.Helper()
+	nc, err := net.Dial("tcp", m.out.String())
+	if isReset(err) {
+		return
+	} else if err != nil {
+		t.Error(err)
+		return
+	}
+	defer nc.Close()
+	c := nc.(*net.TCPConn)
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := c.Write([]byte("x")); err != nil {
+		return // and a read would tell of the end only
+	}
+	if b, err := io.ReadAll(c); err == nil || len(b) > 0 {
+		t.Errorf("read %q, %v; want a reset", b, err)
+	}
+}
+
+// TestPeers: each bad certificate, at either end, is refused by the other with its reason.
+func TestPeers(t *testing.T) {
+	server, client := id("server").String(), id("client").String()
+	old := []testca.Option{testca.NotBefore(time.Now().Add(-time.Hour)), testca.NotAfter(time.Now().Add(-time.Minute))}
+	foreign := testca.New(t)
+	for _, tc := range []struct {
+		name           string
+		server         func(*testca.CA) *identity.Cert
+		client         func(*testca.CA) *identity.Cert
+		byClient, byIn reason.Reason
+	}{
+		{name: "wrong SAN", server: func(ca *testca.CA) *identity.Cert { return ca.Issue(id("other").String()) },
+			byClient: reason.WrongPeer, byIn: reason.TLSFailure},
+		{name: "two SANs", server: func(ca *testca.CA) *identity.Cert { return ca.Issue(server, testca.WithURI(id("b").String())) },
+			byClient: reason.TLSFailure, byIn: reason.TLSFailure},
+		{name: "self-signed server", server: func(ca *testca.CA) *identity.Cert { return ca.Issue(server, testca.SelfSigned()) },
+			byClient: reason.TLSFailure, byIn: reason.TLSFailure},
+		{name: "self-signed client", client: func(ca *testca.CA) *identity.Cert { return ca.Issue(client, testca.SelfSigned()) },
+			byClient: reason.TLSFailure, byIn: reason.TLSFailure},
+		{name: "client of another trust domain", client: func(ca *testca.CA) *identity.Cert { return ca.Issue("spiffe://evil/ns/test/sa/client") },
+			byClient: reason.TLSFailure, byIn: reason.TrustDomain},
+		{name: "client without identity", client: func(ca *testca.CA) *identity.Cert { return ca.Issue(client, testca.WithoutURIs()) },
+			byClient: reason.TLSFailure, byIn: reason.TLSFailure},
+		{name: "client of another root", client: func(ca *testca.CA) *identity.Cert {
+			c := *foreign.Issue(client)
+			c.Roots = ca.Issue(client).Roots
+			return &c
+		}, byClient: reason.TLSFailure, byIn: reason.TLSFailure},
+		{name: "expired", server: func(ca *testca.CA) *identity.Cert { return ca.Issue(server, old...) },
+			byClient: reason.TLSFailure, byIn: reason.IdentityError},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			m := newMesh(t, serveTCP(t, echo))
+			m.server.CertWait = 50 * time.Millisecond
+			if tc.server != nil {
+				m.server.certs.set(id("server"), tc.server(m.ca))
+			}
+			if tc.client != nil {
+				m.client.certs.set(id("client"), tc.client(m.ca))
+			}
+			refusedConn(t, m)
+			r := m.client.d.ended(engine.Outbound, 1)[0]
+			if r.Reason != tc.byClient {
+				t.Errorf("client: %q (%s), want %q", r.Reason, r.Detail, tc.byClient)
+			}
+			in := m.server.d.ended(engine.HBONE, 1)[0]
+			if in.Reason != tc.byIn || in.Request != nil {
+				t.Errorf("server: %q (%s), request %v, want %q", in.Reason, in.Detail, in.Request, tc.byIn)
+			}
+		})
+	}
+}
+
+// TestExpiredClient: what the peer must refuse is refused also if the client itself does not look.
+func TestExpiredClient(t *testing.T) {
+	m := newMesh(t, serveTCP(t, echo))
+	old := m.ca.Issue(id("client").String(), testca.NotBefore(time.Now().Add(-time.Hour)), testca.NotAfter(time.Now().Add(-time.Minute)))
+	c := tls.Client(connect(t, m.in), &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{old.TLS}, NextProtos: []string{"h2"}})
+	if err := c.Handshake(); err == nil {
+		_, err = c.Read(make([]byte, 1))
+		if !isAlert(err) {
+			t.Errorf("read: %v, want an alert", err)
+		}
+	}
+	if r := m.server.d.ended(engine.HBONE, 1)[0]; r.Reason != reason.TLSFailure {
+		t.Errorf("%q %s", r.Reason, r.Detail)
+	}
+}
+
+// TestGarbage: what is no TLS costs its own connection and nothing else.
+func TestGarbage(t *testing.T) {
+	m := newMesh(t, serveTCP(t, echo))
+	c := connect(t, m.out)
+	roundTrip(t, c)
+	const n = 30
+	for i := range n {
+		g := connect(t, m.in)
+		_, _ = g.Write([]byte("GET / HTTP/1.1\r\n\r\n")[:1+i%18])
+		_ = g.CloseWrite()
+		_, _ = io.Copy(io.Discard, g)
+	}
+	bad := 0
+	for _, r := range m.server.d.ended(engine.HBONE, n) {
+		if r.Reason == reason.TLSFailure && r.Pod == m.server.pod {
+			bad++
+		}
+	}
+	if bad != n {
+		t.Errorf("%d of %d failed by TLS", bad, n)
+	}
+	roundTrip(t, c)
+	roundTrip(t, connect(t, m.out))
+}
+
+// TestSilentPeer: a handshake that never comes ends by its deadline.
+func TestSilentPeer(t *testing.T) {
+	m := newMesh(t, serveTCP(t, echo))
+	m.server.HandshakeTimeout = 50 * time.Millisecond
+	c := connect(t, m.in)
+	if _, err := io.ReadAll(c); err != nil && !isReset(err) {
+		t.Errorf("read: %v", err)
+	}
+	if r := m.server.d.ended(engine.HBONE, 1)[0]; r.Reason != reason.TLSFailure {
+		t.Errorf("%q %s", r.Reason, r.Detail)
+	}
+}
+
+// TestNoCert: without a certificate in time both ends refuse; when it comes, they go on.
+func TestNoCert(t *testing.T) {
+	m := newMesh(t, serveTCP(t, echo))
+	late := newSide(t, nil, "late", func(o *Options) { o.CertWait = 50 * time.Millisecond })
+	late.d.accepted = func(*engine.Record) engine.Plan { return m.toTunnel() }
+	m.out = late.listen(t, engine.Outbound)
+	refusedConn(t, m)
+	if r := late.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.IdentityError {
+		t.Fatalf("%q %s", r.Reason, r.Detail)
+	}
+	late.CertWait = time.Minute
+	c := connect(t, m.out)
+	late.certs.set(id("late"), m.ca.Issue(id("late").String()))
+	roundTrip(t, c)
+}
+
+// TestExpiryUnderTraffic: leaves of two seconds, renewed at half life; no connection fails.
+func TestExpiryUnderTraffic(t *testing.T) {
+	m := newMesh(t, serveTCP(t, echo))
+	renew := func() {
+		for _, s := range []*side{m.client, m.server} {
+			now := time.Now()
+			s.certs.set(s.pod.Identity, m.ca.Issue(s.pod.Identity.String(), testca.NotBefore(now.Add(-time.Second)), testca.NotAfter(now.Add(2*time.Second))))
+		}
+	}
+	renew()
+	long := connect(t, m.out)
+	roundTrip(t, long)
+	end := time.Now().Add(7 * time.Second)
+	next := time.Now().Add(time.Second)
+	for time.Now().Before(end) {
+		if time.Now().After(next) {
+			renew()
+			next = next.Add(time.Second)
+		}
+		c := connect(t, m.out)
+		roundTrip(t, c)
+		c.Close()
+		time.Sleep(5 * time.Millisecond)
+	}
+	roundTrip(t, long)
+	dials := 0
+	m.client.d.mu.Lock()
+	defer m.client.d.mu.Unlock()
+	for _, r := range m.client.d.closed {
+		if r.Attempt.Handshake > 0 {
+			dials++
+		}
+	}
+	if dials < 4 || len(m.client.d.errs) > 0 {
+		t.Errorf("%d connections made, failed attempts: %v", dials, m.client.d.errs)
+	}
+}
+
+func roundTrip(t testing.TB, c net.Conn) {
+	t.Helper()
+	if _, err := c.Write([]byte("ping")); err != nil {
+		t.Fatalf("round trip: %v", err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+		t.Fatalf("round trip: %v", err)
+	}
+}
