@@ -1,0 +1,311 @@
+package telemetry
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/ambitmesh/ambit/internal/balance"
+	"github.com/ambitmesh/ambit/internal/reason"
+)
+
+// bench is a Telemetry with a clock that the test moves. Its registry checks all that is exposed.
+type bench struct {
+	*Telemetry
+	t   *testing.T
+	reg *prometheus.Registry
+	now atomic.Int64
+}
+
+func newBench(t *testing.T, max int) *bench {
+	b := &bench{t: t, reg: prometheus.NewPedanticRegistry()}
+	b.now.Store(1_000_000 * int64(time.Second))
+	var err error
+	b.Telemetry, err = New(Options{Registerer: b.reg, MaxSeries: max, LogDropped: func() uint64 { return 3 },
+		Now: func() time.Time { return time.Unix(0, b.now.Load()) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *bench) pass(d time.Duration) { b.now.Add(int64(d)) }
+
+func (b *bench) families() map[string]*dto.MetricFamily {
+	b.t.Helper()
+	list, err := b.reg.Gather()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	out := map[string]*dto.MetricFamily{}
+	for _, f := range list {
+		out[f.GetName()] = f
+	}
+	return out
+}
+
+// sum adds a family's values; n is how many series it has.
+func (b *bench) sum(name string) (sum float64, n int) {
+	b.t.Helper()
+	list := b.families()[name].GetMetric()
+	for _, m := range list {
+		sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+	}
+	return sum, len(list)
+}
+
+func (b *bench) want(name string, sum float64, n int) {
+	b.t.Helper()
+	if s, k := b.sum(name); s != sum || k != n {
+		b.t.Errorf("%s: %v in %d series, want %v in %d", name, s, k, sum, n)
+	}
+}
+
+func labelsOf(i int) *Labels {
+	return &Labels{Source: Party{Workload: fmt.Sprint("w", i)}}
+}
+
+func TestLiveBytesAtScrape(t *testing.T) {
+	b := newBench(t, 0)
+	var one, two Flow
+	var from, back, other atomic.Uint64
+	b.Open(&one, labelsOf(1), &from, &back)
+	b.Open(&two, labelsOf(1), &other, &other)
+	from.Add(5)
+	back.Add(50)
+	b.want(received, 5, 1)
+	b.want(sent, 50, 1)
+	b.want(sockets, 2, 2)
+	from.Add(1)
+	one.Close()
+	one.Close() // of no effect
+	from.Add(100)
+	b.want(received, 6, 1)
+	b.want(opened, 2, 1)
+	b.want(closed, 1, 1)
+	b.want(sockets, 1, 2)
+	two.Close()
+	b.want(sockets, 0, 2)
+}
+
+func TestIdleSeriesGo(t *testing.T) {
+	b := newBench(t, 0)
+	var live, brief Flow
+	var n atomic.Uint64
+	b.Open(&live, labelsOf(1), &n, &n)
+	b.Open(&brief, labelsOf(2), &n, &n)
+	brief.Close()
+	b.Failed(labelsOf(3))
+	b.PolicyHit("shop/p", true)
+	b.Refused("inbound", reason.PolicyDeny)
+	b.want(opened, 2, 2)
+	b.want(failed, 1, 1)
+	b.pass(15*time.Minute - time.Second)
+	b.Failed(labelsOf(3))
+	b.want(opened, 2, 2)
+	b.pass(time.Second)
+	b.want(opened, 1, 1) // the live one
+	b.want(failed, 2, 1)
+	b.want(policyHits, 0, 0)
+	b.want(refused, 0, 0)
+	b.pass(time.Hour)
+	live.Close() // counts as use
+	b.want(closed, 1, 1)
+	b.pass(15 * time.Minute)
+	b.want(opened, 0, 0)
+	b.Open(&live, labelsOf(1), &n, &n)
+	b.want(opened, 1, 1)
+	b.want(closed, 0, 1)
+}
+
+func TestSeriesAreBounded(t *testing.T) {
+	b := newBench(t, 10)
+	flows := make([]Flow, 100)
+	var n atomic.Uint64
+	n.Store(1)
+	for i := range flows {
+		b.Open(&flows[i], labelsOf(i), &n, &n)
+		b.PolicyHit(fmt.Sprint("shop/", i), false)
+	}
+	b.want(opened, 100, 11)
+	b.want(received, 100, 11)
+	b.want(policyHits, 100, 11)
+	b.want(dropped, 180, 3)
+	for i := range flows {
+		flows[i].Close()
+	}
+	b.want(closed, 100, 11)
+	b.want(sockets, 0, 2)
+	// A full table makes room as soon as there are idle series.
+	b.pass(15 * time.Minute)
+	var f Flow
+	b.Open(&f, labelsOf(1000), &n, &n)
+	b.want(opened, 1, 1)
+	if l := b.families()[opened].GetMetric()[0].GetLabel(); !slices.ContainsFunc(l, func(p *dto.LabelPair) bool { return p.GetValue() == "w1000" }) {
+		t.Errorf("labels %v", l)
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	b := newBench(t, 20)
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			var n atomic.Uint64
+			n.Store(1)
+			for i := range 200 {
+				var f Flow
+				b.Open(&f, labelsOf((g+i)%30), &n, &n)
+				b.PolicyHit("shop/p", true)
+				f.Close()
+			}
+		})
+	}
+	for range 20 {
+		b.families()
+	}
+	wg.Wait()
+	sum, _ := b.sum(received)
+	if sum != 1600 {
+		t.Errorf("%v bytes", sum)
+	}
+	b.want(sockets, 0, 2)
+}
+
+func TestEjections(t *testing.T) {
+	b := newBench(t, 0)
+	until := time.Unix(0, b.now.Load()).Add(30 * time.Second)
+	one := balance.EndpointState{Service: "shop/web", Workload: "a", Ejected: true, Until: until}
+	two := balance.EndpointState{Service: "shop/web", Workload: "b", Ejected: true, Until: until}
+	var o balance.Observer = b.Telemetry
+	o.Ejected(one)
+	o.Ejected(two)
+	b.want(ejections, 2, 1)
+	b.want(ejected, 2, 1)
+	o.Restored(one)
+	b.want(ejected, 1, 1)
+	b.pass(30 * time.Second) // the balancer never looks at b again
+	b.want(ejected, 0, 0)
+	b.want(ejections, 2, 1)
+}
+
+func TestCertificateExpiry(t *testing.T) {
+	b := newBench(t, 0)
+	b.CertificateExpiry("spiffe://x/ns/a/sa/b", time.Unix(2_000_000, 0))
+	b.want(expiry, 2_000_000, 1)
+	b.CertificateExpiry("spiffe://x/ns/a/sa/b", time.Time{})
+	b.want(expiry, 0, 0)
+}
+
+func TestFlags(t *testing.T) {
+	for why, want := range map[reason.Reason]string{
+		reason.None: "-", reason.PolicyDeny: "DENY", reason.MTLSRequired: "DENY", reason.PeerRefused: "DENY",
+		reason.ConnectRefused: "CONNECT", reason.NoEndpoint: "CONNECT", reason.WrongPeer: "TLS_FAILURE",
+		reason.IdentityError: "IDENTITY_ERROR", reason.Drain: "-", reason.BadRequest: "H2_HANDSHAKE_FAILURE",
+	} {
+		if got := Flags(why, true); got != want {
+			t.Errorf("%s is %s, want %s", why, got, want)
+		}
+	}
+	if Flags(reason.ConnectTimeout, true) != "NETWORK_POLICY" || Flags(reason.ConnectTimeout, false) != "CONNECT" {
+		t.Error("timeouts")
+	}
+}
+
+// Everything that is described is exposed as described, and nothing else.
+func TestDescribe(t *testing.T) {
+	b := newBench(t, 0)
+	var f Flow
+	var n atomic.Uint64
+	b.Open(&f, &Labels{TLS: true, Service: Service{"web.shop", "shop", "web"}}, &n, &n)
+	b.Failed(&Labels{Reporter: Destination, Flags: "DENY"})
+	b.Refused("inbound", reason.PolicyDeny)
+	b.PolicyHit("shop/p", true)
+	b.DryRunHit("shop/p")
+	b.Connect("tunnel", time.Second, time.Second)
+	b.FirstByte("inbound", time.Second)
+	b.Ended("inbound", time.Second, time.Second, 2)
+	b.CertificateExpiry("spiffe://x/ns/a/sa/b", time.Unix(1, 0))
+	b.Ejected(balance.EndpointState{Service: "s", Workload: "w", Until: time.Unix(1<<40, 0)})
+	var got []Metric
+	for name, f := range b.families() {
+		m := Metric{Name: name, Type: strings.ToLower(f.GetType().String()), Help: f.GetHelp()}
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			m.Labels = append(m.Labels, l.GetName())
+		}
+		got = append(got, m)
+	}
+	slices.SortFunc(got, func(a, b Metric) int { return strings.Compare(a.Name, b.Name) })
+	if diff := cmp.Diff(Describe(), got); diff != "" {
+		t.Error(diff)
+	}
+	for _, m := range b.families()[opened].GetMetric() {
+		for _, l := range m.GetLabel() {
+			empty := strings.HasSuffix(l.GetName(), "_region") || strings.HasSuffix(l.GetName(), "_zone")
+			if (l.GetValue() == "") != empty {
+				t.Errorf("%s is %q", l.GetName(), l.GetValue())
+			}
+		}
+	}
+}
+
+// Istio's labels, none missing.
+func TestTrafficLabels(t *testing.T) {
+	want := strings.Fields(`reporter source_workload source_canonical_service source_canonical_revision source_workload_namespace
+		source_principal source_app source_version source_cluster destination_service destination_service_namespace
+		destination_service_name destination_workload destination_canonical_service destination_canonical_revision
+		destination_workload_namespace destination_principal destination_app destination_version destination_cluster
+		request_protocol response_flags connection_security_policy source_region source_zone destination_region destination_zone`)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, trafficLabels); diff != "" {
+		t.Error(diff)
+	}
+	l := Labels{Reporter: Destination, TLS: true, Flags: "DENY",
+		Source:      Party{"sw", "sc", "sr", "sn", "sp", "scl", "sre", "sz"},
+		Destination: Party{"dw", "dc", "dr", "dn", "dp", "dcl", "dre", "dz"},
+		Service:     Service{"sh", "sns", "sna"}}
+	got := map[string]string{}
+	for i, v := range l.values() {
+		got[trafficLabels[i]] = v
+	}
+	if diff := cmp.Diff(map[string]string{
+		"reporter": "destination", "source_workload": "sw", "source_canonical_service": "sc", "source_canonical_revision": "sr",
+		"source_workload_namespace": "sn", "source_principal": "sp", "source_app": "sc", "source_version": "sr", "source_cluster": "scl",
+		"source_region": "sre", "source_zone": "sz", "destination_service": "sh", "destination_service_namespace": "sns",
+		"destination_service_name": "sna", "destination_workload": "dw", "destination_canonical_service": "dc",
+		"destination_canonical_revision": "dr", "destination_workload_namespace": "dn", "destination_principal": "dp",
+		"destination_app": "dc", "destination_version": "dr", "destination_cluster": "dcl", "destination_region": "dre",
+		"destination_zone": "dz", "request_protocol": "tcp", "response_flags": "DENY", "connection_security_policy": "mutual_tls",
+	}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRegisterTwice(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	if _, err := New(Options{Registerer: reg}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Options{Registerer: reg}); err == nil {
+		t.Error("registered twice")
+	}
+}
+
+func TestReferenceIsCurrent(t *testing.T) {
+	got, err := os.ReadFile("../../docs/reference/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(Reference()), string(got)); diff != "" {
+		t.Errorf("run go generate ./internal/telemetry:\n%s", diff)
+	}
+}
