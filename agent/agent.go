@@ -29,6 +29,7 @@ type Config struct {
 	RunDir                  string
 	ProbeCgroup             string        // a directory, "node", or "": the owner of port 10250
 	ProxyAbsentAfter        time.Duration // 0: 10 s
+	UnusedAfter             time.Duration // how long a retiring pod must be unused if the mesh does not answer; 0: 60 s
 	LegLimit                uint32        // live connections to one pod's applications; 0: 32768
 	World                   World
 	Log                     *slog.Logger
@@ -39,6 +40,9 @@ type Config struct {
 func (c *Config) fill() {
 	if c.ProxyAbsentAfter == 0 {
 		c.ProxyAbsentAfter = 10 * time.Second
+	}
+	if c.UnusedAfter == 0 {
+		c.UnusedAfter = time.Minute
 	}
 	if c.LegLimit == 0 {
 		c.LegLimit = 1 << 15

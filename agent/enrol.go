@@ -211,11 +211,8 @@ func (p *pod) retire(ctx context.Context) error {
 	return nil
 }
 
-// unusedFor ends the wait for a controller that does not answer.
-const unusedFor = 60 * time.Second
-
 func (p *pod) detachWhenKnown(ctx context.Context) error {
-	now := p.a.cfg.Now()
+	now, unusedFor := p.a.cfg.Now(), p.a.cfg.UnusedAfter // the latter ends the wait for a controller that does not answer
 	s := p.a.proxies.query(ctx, p.uid)
 	if s.answered {
 		p.heard = now

@@ -38,6 +38,7 @@ type setup struct {
 	Objects          string
 	ProbeCgroup      string
 	ProxyAbsentAfter time.Duration
+	UnusedAfter      time.Duration
 	LegLimit         uint32
 }
 
@@ -55,7 +56,7 @@ func agentMain() error {
 	src := objects.NewDirectory(s.Objects, objects.Options{Log: log, Settle: 10 * time.Millisecond})
 	a, err := agent.New(agent.Config{
 		Node: "node", Instance: s.Instance, Version: "test", BPFFS: s.BPFFS, CgroupRoot: s.CgroupRoot, RunDir: s.RunDir,
-		ProbeCgroup: s.ProbeCgroup, ProxyAbsentAfter: s.ProxyAbsentAfter, LegLimit: s.LegLimit,
+		ProbeCgroup: s.ProbeCgroup, ProxyAbsentAfter: s.ProxyAbsentAfter, UnusedAfter: s.UnusedAfter, LegLimit: s.LegLimit,
 		World: agent.NewWorld(src, "node"), Log: log, Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
@@ -88,12 +89,17 @@ func newTheater(t *testing.T) *theater {
 
 func (h *theater) start() {
 	h.t.Helper()
+	h.agent = h.Role("agent", "agent", setupEnv+"="+h.config())
+	h.eventually("agent answers", func() error { _, err := h.status(); return err })
+}
+
+func (h *theater) config() string {
+	h.t.Helper()
 	b, err := json.Marshal(h.setup)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.agent = h.Role("agent", "agent", setupEnv+"="+string(b))
-	h.eventually("agent answers", func() error { _, err := h.status(); return err })
+	return string(b)
 }
 
 func (h *theater) client() *http.Client {

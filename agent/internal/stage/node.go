@@ -28,13 +28,14 @@ type Node struct {
 // Pod is a network namespace with a process in it.
 type Pod struct {
 	*Process
-	Name, UID string
-	V4, V6    netip.Addr
-	NetNS     string
-	Cgroup    string
-	Labels    string // YAML flow map
-	Notes     string // annotations, YAML lines
-	node      *Node
+	Name, UID   string
+	V4, V6      netip.Addr
+	NetNS       string
+	Cgroup      string
+	Labels      string // YAML flow map
+	Notes       string // annotations, ", key: value" each
+	HostNetwork bool
+	node        *Node
 }
 
 // Skip skips a test that cannot run here.
@@ -142,6 +143,12 @@ func (n *Node) Box(cgroup string) *Process {
 	return start(n.t, "box", place{netns: n.NetNS(), cgroup: n.Cgroup(cgroup)})
 }
 
+// BoxAt starts another process of the node in any cgroup directory.
+func (n *Node) BoxAt(dir string) *Process {
+	n.t.Helper()
+	return start(n.t, "box", place{netns: n.NetNS(), cgroup: dir})
+}
+
 // Role starts a process of another role on the node, in a cgroup of this name.
 func (n *Node) Role(role, cgroup string, env ...string) *Process {
 	n.t.Helper()
@@ -156,6 +163,20 @@ func (n *Node) Proxy(cgroup string) *Process {
 
 // Socket is the path of the ZDS socket.
 func (n *Node) Socket() string { return filepath.Join(n.RunDir, "zds", "zds.sock") }
+
+// Restart gives the pod a new sandbox: another network namespace with the same addresses.
+func (p *Pod) Restart(num int) {
+	t := p.node.t
+	t.Helper()
+	p.Process.Kill()
+	p.node.unwire(num)
+	p.Process = start(t, "box", place{cgroup: p.Cgroup})
+	p.NetNS = p.Process.NetNS()
+	if err := p.node.wire(p, num); err != nil {
+		t.Fatalf("wire pod %s: %v", p.Name, err)
+	}
+	p.Process.Listen(t, ":8080", p.Name)
+}
 
 // Pod makes a pod with a server on port 8080, and writes its object.
 func (n *Node) Pod(name string) *Pod {
@@ -264,9 +285,9 @@ func (p *Pod) Write() {
 kind: Pod
 metadata:
   {name: %s, namespace: shop, uid: %s, labels: {%s}, annotations: {ambit.dev/netns: %s, ambit.dev/cgroup: %s%s}}
-spec: {nodeName: node}
+spec: {nodeName: node, hostNetwork: %v}
 status: {phase: Running, podIPs: [{ip: "%s"}, {ip: "%s"}]}
-`, p.Name, p.UID, p.Labels, p.NetNS, p.Cgroup, p.Notes, p.V4, p.V6))
+`, p.Name, p.UID, p.Labels, p.NetNS, p.Cgroup, p.Notes, p.HostNetwork, p.V4, p.V6))
 }
 
 // Delete removes the pod's object.

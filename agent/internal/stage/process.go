@@ -142,6 +142,9 @@ func (p *Process) signal(s syscall.Signal) {
 	}
 }
 
+// Wait waits until the process has ended by itself.
+func (p *Process) Wait() { <-p.ended }
+
 // Output is what the process wrote to its standard error.
 func (p *Process) Output() string { return p.said.String() }
 
