@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,10 +34,10 @@ type Node struct {
 	wake  chan struct{}
 	spare chan struct{} // closed when nothing more can be inherited
 
-	mu      sync.Mutex
-	cert    issued
-	err     error
-	refused [sha256.Size]byte // the token that was refused last
+	mu    sync.Mutex
+	cert  issued
+	err   error
+	tried [sha256.Size]byte // the token that was used or refused last
 }
 
 // NewNode returns a Node that does nothing until Run.
@@ -146,13 +147,13 @@ func (n *Node) valid() bool {
 	return c != nil && c.Valid(n.Now())
 }
 
-// ask renews with the certificate that there is. Without one, or when the controller refuses it, it
-// joins by the token, unless that has been refused before.
+// ask renews with the certificate that there is. Without one, or when that fails and there is a token
+// that has not been tried (the controller may not know the certificate's root any more), it joins.
 func (n *Node) ask(ctx context.Context) error {
 	var err error
 	if n.valid() {
 		err = n.take(ctx, func(ctx context.Context, csr []byte) ([]string, error) { return n.CA.Sign(ctx, n.URI, csr) })
-		if err == nil || !refused(err) || n.spent() {
+		if err == nil || n.spent() {
 			return err
 		}
 	}
@@ -161,9 +162,9 @@ func (n *Node) ask(ctx context.Context) error {
 		return cmp.Or(err, tokenErr)
 	}
 	err = n.take(ctx, func(ctx context.Context, csr []byte) ([]string, error) { return n.CA.Join(ctx, token, csr) })
-	if err != nil && refused(err) {
+	if err == nil || refused(err) {
 		n.mu.Lock()
-		n.refused = sha256.Sum256([]byte(token))
+		n.tried = sha256.Sum256([]byte(token))
 		n.mu.Unlock()
 	}
 	return err
@@ -201,6 +202,17 @@ func (n *Node) set(c issued) {
 	}
 }
 
+// trust makes certs the roots by which the controller is known too. Called with the manager's lock held.
+func (n *Node) trust(certs []*x509.Certificate, pool *x509.CertPool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cert.Cert != nil {
+		own := *n.cert.Cert
+		own.Roots, own.RootCerts = pool, certs
+		n.cert.Cert = &own
+	}
+}
+
 func (n *Node) note(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -234,8 +246,10 @@ func (n *Node) tokenSum() [sha256.Size]byte {
 	return sha256.Sum256([]byte(t))
 }
 
+// spent reports whether there is no token that has not been tried.
 func (n *Node) spent() bool {
+	now := n.tokenSum()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.tokenSum() == n.refused
+	return now == n.tried || now == [sha256.Size]byte{}
 }

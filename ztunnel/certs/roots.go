@@ -33,6 +33,7 @@ func (m *Manager) adopt(certs []*x509.Certificate, turn uint64) bool {
 			e.issued = m.trusting(e.issued)
 		}
 	}
+	m.cfg.Node.trust(m.roots.certs, m.roots.pool)
 	return !first
 }
 

@@ -1,0 +1,345 @@
+package certs
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/codes"
+
+	"github.com/ambitmesh/ambit/internal/identity"
+	"github.com/ambitmesh/ambit/internal/identity/testca"
+	"github.com/ambitmesh/ambit/ztunnel/certs/certstest"
+)
+
+const td = "cluster.local"
+
+func idOf(account string) identity.ID {
+	return identity.ID{TrustDomain: td, Namespace: "shop", ServiceAccount: account}
+}
+
+var nodeURI = identity.NodeURI(td, "n1")
+
+// fixture is a node's certificates under test.
+type fixture struct {
+	*Manager
+	node  *Node
+	ca    *certstest.CA
+	token string
+
+	mu     sync.Mutex
+	roots  int
+	expiry map[string]time.Time
+	skew   time.Duration
+	stop   func()
+}
+
+func (x *fixture) now() time.Time {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return time.Now().Add(x.skew)
+}
+
+func (x *fixture) rootsChanged() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.roots
+}
+
+// build makes a manager that talks to ca and does not run yet.
+func build(t *testing.T, ca *certstest.CA) *fixture {
+	t.Helper()
+	x := &fixture{ca: ca, token: filepath.Join(t.TempDir(), "token"), expiry: map[string]time.Time{}}
+	if err := os.WriteFile(x.token, []byte("good\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	client := &CA{Target: ca.Addr, Controller: []string{ca.URI}, RootFile: ca.RootFile, NodeURI: nodeURI, Now: x.now}
+	x.node = NewNode(nodeURI, x.token, client, x.now, log)
+	client.Node = x.node.Cert
+	reg := prometheus.NewPedanticRegistry()
+	m, err := New(Config{
+		Provider: client, Node: x.node, Now: x.now, Log: log, Registerer: reg,
+		OnRoots: func() { x.mu.Lock(); x.roots++; x.mu.Unlock() },
+		Expiry:  func(uri string, at time.Time) { x.mu.Lock(); x.expiry[uri] = at; x.mu.Unlock() },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Manager = m
+	t.Cleanup(func() {
+		if _, err := reg.Gather(); err != nil {
+			t.Errorf("metrics: %v", err)
+		}
+		m.Close()
+	})
+	return x
+}
+
+func (x *fixture) start(t *testing.T) *fixture {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = x.node.Run(ctx) })
+	wg.Go(func() { _ = x.Run(ctx) })
+	x.stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
+	t.Cleanup(x.stop)
+	return x
+}
+
+// begin starts one that has nothing to inherit.
+func begin(t *testing.T, ca *certstest.CA) *fixture {
+	t.Helper()
+	x := build(t, ca)
+	if _, err := x.Inherit(nil); err != nil {
+		t.Fatal(err)
+	}
+	return x.start(t)
+}
+
+// await waits for a certificate that is good now.
+func (x *fixture) await(t *testing.T, id identity.ID) *identity.Cert {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		c, ready := x.Get(id)
+		if c != nil {
+			if c.Leaf.URIs[0].String() != id.String() || !c.Valid(x.now()) {
+				t.Fatalf("got %v for %s", c.Leaf.URIs, id)
+			}
+			return c
+		}
+		select {
+		case <-ready:
+		case <-deadline:
+			t.Fatalf("no certificate of %s: %+v", id, x.List())
+		}
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("did not happen: %s", what)
+		}
+	}
+}
+
+func TestJoinThenOneCertificateForEachIdentity(t *testing.T) {
+	ca := certstest.Start(t, td)
+	x := begin(t, ca)
+	web := idOf("web")
+	x.Hold(web)
+	x.Hold(web)
+	c := x.await(t, web)
+	if _, err := c.Leaf.Verify(x509.VerifyOptions{Roots: c.Roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+		t.Error(err)
+	}
+	if n := ca.Count(web.String()); n != 1 {
+		t.Errorf("asked %d times for one identity", n)
+	}
+	x.Release(web)
+	if got, _ := x.Get(web); got != c {
+		t.Error("gone with the first of two pods")
+	}
+	x.Release(web)
+	if got, _ := x.Get(web); got != nil {
+		t.Error("kept without a pod")
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if at, ok := x.expiry[web.String()]; !ok || !at.IsZero() {
+		t.Errorf("expiry of a forgotten identity: %v %v", at, ok)
+	}
+	if x.expiry[nodeURI].IsZero() {
+		t.Error("expiry of the node's certificate is not told")
+	}
+}
+
+func TestShortLivesAreRenewedInTime(t *testing.T) {
+	ca := certstest.Start(t, td)
+	ca.SetLife(2 * time.Second)
+	x := begin(t, ca)
+	web := idOf("web")
+	x.Hold(web)
+	first := x.await(t, web)
+	for range 60 { // three lives, in which there is always a good one
+		if c, _ := x.Get(web); c == nil || !c.Valid(time.Now()) {
+			t.Fatal("a moment without certificate")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if c := x.await(t, web); c == first {
+		t.Error("it is still the first one")
+	}
+	if x.node.Cert().Leaf.NotAfter.Before(time.Now()) {
+		t.Error("the node's certificate was not renewed")
+	}
+}
+
+func TestWrongAnswersAreRefused(t *testing.T) {
+	web, db := idOf("web"), idOf("db")
+	other := testca.New(t)
+	tests := map[string]func(*testing.T, *certstest.CA, *certstest.Answer){
+		"another identity": func(t *testing.T, _ *certstest.CA, a *certstest.Answer) {
+			_, csr, err := identity.NewCSR(db.String())
+			if err == nil {
+				a.Chain, err = other.SignCSR(csr)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		},
+		"another key": func(t *testing.T, _ *certstest.CA, a *certstest.Answer) {
+			_, csr, err := identity.NewCSR(web.String())
+			if err == nil {
+				a.Chain, err = other.SignCSR(csr)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		},
+		"roots that it does not chain to": func(_ *testing.T, _ *certstest.CA, a *certstest.Answer) {
+			a.Chain[1] = identity.EncodeCerts([]*x509.Certificate{other.Cert})
+		},
+		"no roots": func(_ *testing.T, _ *certstest.CA, a *certstest.Answer) { a.Chain = a.Chain[:1] },
+		"garbage":  func(_ *testing.T, _ *certstest.CA, a *certstest.Answer) { a.Chain = []string{"x", "y"} },
+		"nothing":  func(_ *testing.T, _ *certstest.CA, a *certstest.Answer) { a.Chain = nil },
+	}
+	for name, spoil := range tests {
+		t.Run(name, func(t *testing.T) {
+			ca := certstest.Start(t, td)
+			x := begin(t, ca)
+			<-x.node.Ready()
+			ca.Alter(func(a *certstest.Answer) {
+				if a.URI == web.String() {
+					spoil(t, ca, a)
+				}
+			})
+			x.Hold(web)
+			eventually(t, "a refusal", func() bool { s := x.List(); return s[len(s)-1].Err != nil })
+			if c, _ := x.Get(web); c != nil {
+				t.Fatalf("accepted %v", c.Leaf.URIs)
+			}
+			ca.Alter(nil)
+			x.Kick()
+			x.await(t, web)
+		})
+	}
+}
+
+func TestFailureKeepsTheCertificate(t *testing.T) {
+	ca := certstest.Start(t, td)
+	ca.SetLife(3 * time.Second)
+	x := begin(t, ca)
+	web := idOf("web")
+	x.Hold(web)
+	c := x.await(t, web)
+	ca.Refuse(web.String(), codes.PermissionDenied)
+	eventually(t, "a failed renewal", func() bool { return ca.Count(web.String()) > 1 && x.List()[1].Fails > 0 })
+	if got, _ := x.Get(web); got != c && time.Now().Before(c.Leaf.NotAfter) {
+		t.Error("a certificate that is still good is not given")
+	}
+	eventually(t, "expiry", func() bool { return !c.Valid(time.Now()) })
+	if got, ready := x.Get(web); got != nil || ready == nil {
+		t.Error("an expired certificate is given")
+	}
+	ca.Refuse(web.String(), codes.OK)
+	x.await(t, web)
+}
+
+func TestOnDemandFirstAndEightAtOnce(t *testing.T) {
+	ca := certstest.Start(t, td)
+	x := begin(t, ca)
+	<-x.node.Ready()
+	gate := make(chan struct{})
+	for i := range 20 {
+		id := idOf(fmt.Sprintf("a%02d", i))
+		ca.Hold(id.String(), gate)
+		x.Hold(id)
+	}
+	eventually(t, "eight requests", func() bool { return len(ca.Asked()) == 1+maxFlying })
+	waited := ""
+	for i := range 20 { // one that has not been asked for yet
+		if id := idOf(fmt.Sprintf("a%02d", i)); ca.Count(id.String()) == 0 {
+			waited = id.String()
+		}
+	}
+	id, err := identity.Parse(waited)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Get(id)
+	time.Sleep(50 * time.Millisecond)
+	if n := len(ca.Asked()); n != 1+maxFlying {
+		t.Errorf("%d requests at once", n-1)
+	}
+	ca.Hold(waited, nil)
+	close(gate)
+	x.await(t, id)
+	eventually(t, "all", func() bool { return len(ca.Asked()) == 21 })
+	if next := ca.Asked()[1+maxFlying : 1+2*maxFlying]; !contains(next, waited) {
+		t.Errorf("what a connection waits for was not among the next: %v", next)
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+func TestRotationReachesAllCertificates(t *testing.T) {
+	ca := certstest.Start(t, td)
+	x := begin(t, ca)
+	web, db := idOf("web"), idOf("db")
+	x.Hold(web)
+	before := x.await(t, web)
+	ca.Rotate()
+	x.Hold(db)
+	x.await(t, db)
+	after, _ := x.Get(web)
+	if n := len(x.node.Cert().RootCerts); n != 2 {
+		t.Errorf("%d roots by which the controller is known", n)
+	}
+	if len(after.RootCerts) != 2 || after.Leaf != before.Leaf {
+		t.Errorf("%d roots at the other certificate", len(after.RootCerts))
+	}
+	if n := x.rootsChanged(); n != 1 {
+		t.Errorf("told %d times of new roots", n)
+	}
+	if err := x.node.ask(t.Context()); err != nil { // a certificate that the old root is not needed for
+		t.Fatal(err)
+	}
+	ca.Retire()
+	x.Hold(idOf("late"))
+	c := x.await(t, idOf("late"))
+	if len(c.RootCerts) != 1 || x.rootsChanged() != 2 {
+		t.Errorf("%d roots, told %d times", len(c.RootCerts), x.rootsChanged())
+	}
+}
+
+func TestALateAnswerDoesNotTakeRootsBack(t *testing.T) {
+	m := &Manager{cfg: Config{Node: &Node{}}, entries: map[identity.ID]*entry{}}
+	a, b := testca.New(t).Cert, testca.New(t).Cert
+	if m.adopt([]*x509.Certificate{a}, 1) {
+		t.Error("the first roots are a change")
+	}
+	if !m.adopt([]*x509.Certificate{b, a}, 3) || m.adopt([]*x509.Certificate{a, b}, 4) || m.adopt([]*x509.Certificate{a}, 2) {
+		t.Error("changes are not told rightly")
+	}
+	if len(m.roots.certs) != 2 {
+		t.Errorf("%d roots", len(m.roots.certs))
+	}
+}
