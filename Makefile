@@ -26,7 +26,7 @@ build: go-is-there ## build the static binaries into bin/
 	@mkdir -p bin
 	@for p in $(PROGRAMS); do \
 		echo "building bin/$$p"; \
-		CGO_ENABLED=0 "$(GO)" build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/$$p ./cmd/$$p; \
+		CGO_ENABLED=0 "$(GO)" build -trimpath -buildvcs=false -ldflags '-s -w -X github.com/ambitmesh/ambit/internal/version.linked=$(VERSION)' -o bin/$$p ./cmd/$$p; \
 	done
 	@[ -z "$(SUDO_UID)" ] || chown -R "$(SUDO_UID):$(SUDO_GID)" bin
 

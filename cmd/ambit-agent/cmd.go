@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ambitmesh/ambit/agent"
+	"github.com/ambitmesh/ambit/internal/version"
 )
 
 // options are the command line.
@@ -31,7 +31,7 @@ func rootCmd() *cobra.Command {
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Version:       version(),
+		Version:       version.String(),
 		RunE:          func(c *cobra.Command, _ []string) error { return run(c.Context(), o) },
 	}
 	f := c.Flags()
@@ -101,19 +101,6 @@ func cleanupCmd(o *options) *cobra.Command {
 	}
 	c.Flags().BoolVar(&all, "all", false, "of every instance below --bpffs")
 	return c
-}
-
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return cmp.Or(info.Main.Version, "(devel)") + " " + s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return cmp.Or(info.Main.Version, "(devel)")
 }
 
 func hostName(o options) (string, error) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ambitmesh/ambit/agent"
 	"github.com/ambitmesh/ambit/internal/objects"
+	"github.com/ambitmesh/ambit/internal/version"
 )
 
 func run(ctx context.Context, o options) error {
@@ -38,7 +39,7 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("make run directory: %w", err)
 	}
 	a, err := agent.New(agent.Config{
-		Node: node, Instance: o.instance, Version: version(), BPFFS: o.bpffs, CgroupRoot: o.cgroupRoot,
+		Node: node, Instance: o.instance, Version: version.String(), BPFFS: o.bpffs, CgroupRoot: o.cgroupRoot,
 		RunDir: o.runDir, ProbeCgroup: o.probeCgroup, ProxyAbsentAfter: o.proxyAbsentAfter,
 		World: agent.NewWorld(src, node), Log: log, Registry: reg,
 	})

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"cmp"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ambitmesh/ambit/internal/version"
 )
 
 // options are the command line.
@@ -26,7 +26,7 @@ func rootCmd() *cobra.Command {
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Version:       version(),
+		Version:       version.String(),
 		RunE:          func(c *cobra.Command, _ []string) error { return run(c.Context(), o) },
 	}
 	f := c.Flags()
@@ -44,17 +44,4 @@ func rootCmd() *cobra.Command {
 	p.StringVar(&o.adminSocket, "admin-socket", "", "admin socket (default: <state-dir>/controller.sock)")
 	c.AddCommand(tokenCmd(&o), caCmd(&o))
 	return c
-}
-
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return cmp.Or(info.Main.Version, "(devel)") + " " + s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return cmp.Or(info.Main.Version, "(devel)")
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ambitmesh/ambit/controller/server"
 	"github.com/ambitmesh/ambit/internal/objects"
+	"github.com/ambitmesh/ambit/internal/version"
 )
 
 func run(ctx context.Context, o options) error {
@@ -34,7 +35,7 @@ func run(ctx context.Context, o options) error {
 		},
 		Listen: o.listen, StateDir: o.stateDir, TrustDomain: o.trustDomain, ClusterID: o.clusterID, ServerNames: o.serverNames,
 		LeafLife: o.leafLife, MetricsAddr: o.metricsAddr, ReadyAddr: o.readyAddr, AdminSocket: o.adminSocket,
-		Version: version(), Log: log, Registry: reg,
+		Version: version.String(), Log: log, Registry: reg,
 	})
 	if err != nil {
 		return err

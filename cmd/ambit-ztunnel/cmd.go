@@ -5,10 +5,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ambitmesh/ambit/internal/version"
 )
 
 // options are the command line.
@@ -30,7 +31,7 @@ func rootCmd(terminate <-chan struct{}) *cobra.Command {
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Version:       version(),
+		Version:       version.String(),
 		RunE:          func(c *cobra.Command, _ []string) error { return run(c.Context(), o, terminate) },
 	}
 	f := c.Flags()
@@ -62,19 +63,6 @@ func (o *options) fill() error {
 	var err error
 	o.node, err = os.Hostname()
 	return err
-}
-
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return cmp.Or(info.Main.Version, "(devel)") + " " + s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return cmp.Or(info.Main.Version, "(devel)")
 }
 
 func logger(level *slog.LevelVar) *slog.Logger {

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/ambitmesh/ambit/internal/identity"
+	"github.com/ambitmesh/ambit/internal/version"
 	"github.com/ambitmesh/ambit/ztunnel/decide"
 	"github.com/ambitmesh/ambit/ztunnel/server"
 )
@@ -58,7 +59,7 @@ func (o options) config() (server.Config, error) {
 		JoinTokenFile: o.joinToken, TrustDomain: o.trustDomain, ClusterID: o.clusterID,
 		MetricsAddr: o.metricsAddr, ReadyAddr: o.readyAddr, AdminAddr: o.adminAddr, DrainTime: o.drainTime,
 		SameNode: decide.SameNode(o.sameNode), AccessLog: o.accessLog, Pprof: o.pprof,
-		Version: version(), Level: level, Log: logger(level), Registry: reg,
+		Version: version.String(), Level: level, Log: logger(level), Registry: reg,
 	}, nil
 }
 

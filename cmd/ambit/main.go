@@ -11,14 +11,12 @@ import (
 	"syscall"
 
 	"github.com/ambitmesh/ambit/cmd/ambit/cli"
+	"github.com/ambitmesh/ambit/internal/version"
 )
-
-// version is set by the linker.
-var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := cli.Root(version).ExecuteContext(ctx)
+	err := cli.Root(version.String()).ExecuteContext(ctx)
 	stop()
 	if err != nil && !errors.Is(err, cli.ErrRefused) {
 		fmt.Fprintln(os.Stderr, "ambit:", err)
