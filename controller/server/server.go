@@ -112,7 +112,7 @@ func (s *Server) services() (err error) {
 		return err
 	}
 	s.grpc = grpc.NewServer(grpc.Creds(credentials.NewTLS(identity.NodeServerConfig(own.get, c.Now))),
-		grpc.ConnectionTimeout(10*time.Second), grpc.MaxConcurrentStreams(maxStreams), grpc.MaxRecvMsgSize(maxRequest),
+		grpc.ConnectionTimeout(10*time.Second), grpc.MaxConcurrentStreams(maxStreams), grpc.MaxRecvMsgSize(maxRequest), grpc.WaitForHandlers(true),
 		// Proxies ping every 30 s, as Istio's do.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}))

@@ -70,7 +70,8 @@ func (c *Captures) allKnow(p *pod) bool {
 		if px.since.After(from) {
 			from = px.since
 		}
-		if now.Sub(from) <= c.opts.AckWait {
+		// One that comes and goes is waited for twice as long at most.
+		if now.Sub(from) <= c.opts.AckWait && now.Sub(p.at) <= 2*c.opts.AckWait {
 			all = false
 			continue
 		}

@@ -46,7 +46,7 @@ func (s *stream) nextPolicies(now time.Time) (*discovery.DeltaDiscoveryResponse,
 	}
 	known := s.workloadsKnown()
 	b := s.server.cfg.Cache.next(w.typeURL, w.cursor, w.names, known, s.server.cfg.MaxMessage)
-	if len(w.deferred) > 0 && known >= w.deferTo {
+	if len(w.deferred) > 0 && known > w.deferTo {
 		b.removed = append(b.removed, w.deferred...)
 		w.deferred = nil
 	}
@@ -72,6 +72,9 @@ func (s *stream) nextAddresses(now time.Time) (*discovery.DeltaDiscoveryResponse
 	w := s.addresses
 	if w == nil || w.flying != nil {
 		return nil, idle, nil
+	}
+	if !w.started && s.server.cfg.Cache.Versions().Behind(s.seen[w.typeURL]) {
+		return s.hold(w, now)
 	}
 	if wait := s.policiesFirst(now); wait > 0 {
 		return nil, wait, nil
