@@ -34,7 +34,7 @@ func selected(p *corev1.Pod, s *corev1.Service) *workload.PortList {
 func addSlicePorts(list *workload.PortList, s *corev1.Service, sl *discoveryv1.EndpointSlice) {
 	for _, port := range tcpPorts(s) {
 		for _, ep := range sl.Ports {
-			if ep.Port == nil || deref(ep.Name) != port.Name || ep.Protocol != nil && *ep.Protocol != corev1.ProtocolTCP {
+			if ep.Port == nil || !isPort(*ep.Port) || deref(ep.Name) != port.Name || ep.Protocol != nil && *ep.Protocol != corev1.ProtocolTCP {
 				continue
 			}
 			known := slices.ContainsFunc(list.Ports, func(q *workload.Port) bool { return q.ServicePort == uint32(port.Port) })
@@ -48,7 +48,7 @@ func addSlicePorts(list *workload.PortList, s *corev1.Service, sl *discoveryv1.E
 
 func tcpPorts(s *corev1.Service) []corev1.ServicePort {
 	return slices.DeleteFunc(slices.Clone(s.Spec.Ports), func(p corev1.ServicePort) bool {
-		return p.Protocol != "" && p.Protocol != corev1.ProtocolTCP
+		return unservable(p) != ""
 	})
 }
 
@@ -59,7 +59,7 @@ func containerPort(p *corev1.Pod, port corev1.ServicePort) uint32 {
 	}
 	for _, c := range slices.Concat(p.Spec.Containers, p.Spec.InitContainers) {
 		for _, cp := range c.Ports {
-			if cp.Name == name && (cp.Protocol == "" || cp.Protocol == corev1.ProtocolTCP) {
+			if cp.Name == name && (cp.Protocol == "" || cp.Protocol == corev1.ProtocolTCP) && isPort(cp.ContainerPort) {
 				return uint32(cp.ContainerPort)
 			}
 		}

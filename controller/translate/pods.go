@@ -1,11 +1,14 @@
 package translate
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/ambitmesh/ambit/internal/meshpb/workload"
 	"github.com/ambitmesh/ambit/internal/objects"
@@ -140,11 +143,33 @@ func (m *Mesh) flushPod(k key) error {
 		Pod: p, Node: m.nodes[p.Spec.NodeName], Services: m.servicesOf(p), Policies: m.policiesOf(p),
 		Captured: captured,
 	})
-	if w == nil {
+	why := unsendable(w)
+	if why != "" {
+		m.status[ref] = Status{Ref: ref, Message: why}
+	}
+	if w == nil || why != "" {
 		m.out.remove(AddressType, uid)
 		return nil
 	}
 	return m.out.put(AddressType, uid, &workload.Address{Type: &workload.Address_Workload{Workload: w}})
+}
+
+// maxName bounds the names in a workload; the API server allows no longer ones.
+const maxName = 253
+
+// unsendable says why proxies would refuse a workload, which an API server would not have admitted;
+// "" if they would not.
+func unsendable(w *workload.Workload) string {
+	if bad := validation.IsDNS1123Subdomain(cmp.Or(w.GetServiceAccount(), defaultAccount)); len(bad) > 0 {
+		return fmt.Sprintf("spec.serviceAccountName: %q: %s", w.GetServiceAccount(), bad[0])
+	}
+	for _, s := range []string{w.GetNode(), w.GetCanonicalName(), w.GetCanonicalRevision(), w.GetWorkloadName(),
+		w.GetLocality().GetRegion(), w.GetLocality().GetZone(), w.GetLocality().GetSubzone()} {
+		if len(s) > maxName {
+			return fmt.Sprintf("a name of %d bytes, at most %d", len(s), maxName)
+		}
+	}
+	return ""
 }
 
 func podStatus(ref Ref, p *corev1.Pod, captured bool) Status {

@@ -27,15 +27,15 @@ func Service(s *corev1.Service, out *ambit.Outlier) (*workload.Service, Status, 
 	}
 	for _, vip := range vips(s) {
 		ip, err := netip.ParseAddr(vip)
-		if err != nil {
-			st.Parts = append(st.Parts, fmt.Sprintf("spec.clusterIPs: %q is not an address", vip))
+		if err != nil || !usable(ip.Unmap()) {
+			st.Parts = append(st.Parts, fmt.Sprintf("spec.clusterIPs: %q is no address of a service", vip))
 			continue
 		}
 		w.Addresses = append(w.Addresses, &workload.NetworkAddress{Address: ip.Unmap().AsSlice()})
 	}
 	for i, p := range s.Spec.Ports {
-		if p.Protocol != "" && p.Protocol != corev1.ProtocolTCP {
-			st.Parts = append(st.Parts, fmt.Sprintf("spec.ports[%d]: %s is not captured", i, p.Protocol))
+		if why := unservable(p); why != "" {
+			st.Parts = append(st.Parts, fmt.Sprintf("spec.ports[%d]: %s", i, why))
 			continue
 		}
 		w.Ports = append(w.Ports, &workload.Port{ServicePort: uint32(p.Port),
@@ -75,6 +75,21 @@ func unheededBy(s *corev1.Service) (parts []string) {
 	}
 	return append(parts, waypointParts(s.Labels)...)
 }
+
+// unservable says why a port is not served; "" if it is.
+func unservable(p corev1.ServicePort) string {
+	switch {
+	case p.Protocol != "" && p.Protocol != corev1.ProtocolTCP:
+		return string(p.Protocol) + " is not captured"
+	case !isPort(p.Port):
+		return fmt.Sprintf("%d is no port", p.Port)
+	case p.TargetPort.StrVal == "" && p.TargetPort.IntVal != 0 && !isPort(p.TargetPort.IntVal):
+		return fmt.Sprintf("targetPort: %d is no port", p.TargetPort.IntVal)
+	}
+	return ""
+}
+
+func isPort(n int32) bool { return n > 0 && n <= 65535 }
 
 // targetNumber returns 0 for a named port: each endpoint then says its own.
 func targetNumber(p corev1.ServicePort) uint32 {

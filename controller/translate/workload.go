@@ -2,6 +2,7 @@ package translate
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -60,7 +61,7 @@ func podIPs(p *corev1.Pod) []netip.Addr {
 	var ips []netip.Addr
 	add := func(s string) {
 		if ip, err := netip.ParseAddr(s); err == nil && ip.Zone() == "" {
-			if ip = ip.Unmap(); !ip.IsUnspecified() && !ip.IsLoopback() && !ip.IsMulticast() {
+			if ip = ip.Unmap(); usable(ip) && !slices.Contains(ips, ip) {
 				ips = append(ips, ip)
 			}
 		}
@@ -72,6 +73,11 @@ func podIPs(p *corev1.Pod) []netip.Addr {
 		add(p.Status.PodIP)
 	}
 	return ips
+}
+
+// usable reports whether an address can be one pod's or service's in the mesh.
+func usable(ip netip.Addr) bool {
+	return !ip.IsUnspecified() && !ip.IsLoopback() && !ip.IsMulticast()
 }
 
 func ended(p *corev1.Pod) bool {
