@@ -192,8 +192,11 @@ func (p *Pod) write() error {
 // Forget tells the cluster that the pod is gone, and leaves it running.
 func (p *Pod) Forget() error { return p.lab.Remove(p.object()) }
 
-// Delete ends the pod's processes and takes its network away, then tells the cluster.
-func (p *Pod) Delete() error {
+// Delete ends the pod's processes, takes its network away and tells the cluster.
+func (p *Pod) Delete() error { return errors.Join(p.Vanish(), p.Forget()) }
+
+// Vanish is Delete without a word to the cluster.
+func (p *Pod) Vanish() error {
 	p.mu.Lock()
 	gone, app := p.gone, p.app
 	p.gone = true
@@ -208,8 +211,7 @@ func (p *Pod) Delete() error {
 	if app != nil {
 		errs = append(errs, app.close())
 	}
-	errs = append(errs, p.Node.detach(p.link), p.ns.close(), p.Forget())
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.Node.detach(p.link), p.ns.close())...)
 }
 
 // Pods are the running pods.

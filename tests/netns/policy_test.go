@@ -178,7 +178,7 @@ func (s *shop) reasons(t *testing.T) {
 		return err
 	})
 	eventually(t, func() error {
-		n, err := s.metric(ctx(t), "node-b", "ambit_refusals_total", `reason="policy_deny"`)
+		n, err := s.metric(ctx(t), "node-b", "ambit_refused_total", `reason="policy_deny"`)
 		if err == nil && n == 0 {
 			err = fmt.Errorf("no refusal is counted")
 		}

@@ -2,7 +2,7 @@ package app
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -160,7 +160,7 @@ func open(a DialArgs, banner bool) (*conn, string, error) {
 	}
 	s, err := x.r.ReadString('\n')
 	if err != nil {
-		return x, "", errors.Join(errors.New("no banner"), err)
+		return x, "", fmt.Errorf("no banner: %s", short(err))
 	}
 	return x, s, nil
 }
