@@ -184,13 +184,9 @@ func (n *Node) take(ctx context.Context, sign func(context.Context, []byte) ([]s
 	return err
 }
 
-// set takes a certificate over; an inherited one only if it lives longer than ours.
+// set takes a certificate over.
 func (n *Node) set(c issued) {
 	n.mu.Lock()
-	if n.cert.Cert != nil && n.cert.Leaf.NotAfter.After(c.Leaf.NotAfter) {
-		n.mu.Unlock()
-		return
-	}
 	first := n.cert.Cert == nil
 	n.cert = c
 	n.mu.Unlock()

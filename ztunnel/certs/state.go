@@ -166,8 +166,11 @@ func (m *Manager) restore(old *os.File) error {
 	return nil
 }
 
-// inherit takes the predecessor's certificate and wakes the renewal.
+// inherit takes the predecessor's certificate, unless ours lives longer, and wakes the renewal.
 func (n *Node) inherit(c issued) {
+	if own := n.Cert(); own != nil && own.Leaf.NotAfter.After(c.Leaf.NotAfter) {
+		return
+	}
 	n.set(c)
 	select {
 	case n.wake <- struct{}{}:
