@@ -14,7 +14,7 @@ func over(b *testing.B, app func(*net.TCPConn), f func(b *testing.B, to netip.Ad
 		_, to := plainSide(b, serveTCP(b, app))
 		f(b, to)
 	})
-	b.Run("tunnel", func(b *testing.B) { f(b, newMesh(b, serveTCP(b, app)).out) })
+	b.Run("tunnel", func(b *testing.B) { f(b, newMesh(b, serveTCP(b, app)).start(b).out) })
 }
 
 func BenchmarkPingPong(b *testing.B) {

@@ -53,6 +53,7 @@ func TestChaos(t *testing.T) {
 	judge := func(*engine.Record) (reason.Reason, bool) { return reason.PolicyChanged, rand.IntN(20) > 0 }
 	m.client.d.rejudge, m.server.d.rejudge = judge, judge
 
+	m.start(t)
 	end := time.Now().Add(2 * time.Second)
 	var wg sync.WaitGroup
 	for range 8 {

@@ -134,28 +134,28 @@ func (c *certs) set(id identity.ID, cert *identity.Cert) {
 
 // side is an engine that serves one pod on loopback.
 type side struct {
-	*Engine
-	d     *decider
-	certs *certs
-	pod   *engine.Pod
+	*Engine // from the first listen on; what is set before is seen by its goroutines
+	o       Options
+	d       *decider
+	certs   *certs
+	pod     *engine.Pod
 }
 
 func id(sa string) identity.ID {
 	return identity.ID{TrustDomain: trustDomain, Namespace: "test", ServiceAccount: sa}
 }
 
-// newSide makes an engine and a pod of the account, with a certificate of ca.
-func newSide(t testing.TB, ca *testca.CA, account string, change ...func(*Options)) *side {
+// newSide prepares an engine and a pod of the account, with a certificate of ca.
+func newSide(t testing.TB, ca *testca.CA, account string) *side {
 	s := &side{d: newDecider(t), certs: newCerts(), pod: newPodOf(account)}
 	if ca != nil {
 		s.certs.set(id(account), ca.Issue(id(account).String()))
 	}
-	o := Options{Decider: s.d, Certs: s.certs, TrustDomain: trustDomain}
-	for _, c := range change {
-		c(&o)
-	}
-	s.Engine = New(o)
+	s.o = Options{Decider: s.d, Certs: s.certs, TrustDomain: trustDomain}
 	t.Cleanup(func() {
+		if s.Engine == nil {
+			return
+		}
 		_ = s.Close()
 		u := &s.pod.Usage
 		if c, h, n := u.Connections.Load(), u.Handshakes.Load(), u.Tunnels.Load(); c != 0 || h != 0 || n != 0 {
@@ -172,9 +172,18 @@ func newPodOf(account string) *engine.Pod {
 	return &engine.Pod{UID: "uid-" + account, Name: account, Namespace: "test", Identity: id(account), Limits: engine.DefaultLimits()}
 }
 
+// start makes the engine.
+func (s *side) start() *side {
+	if s.Engine == nil {
+		s.Engine = New(s.o)
+	}
+	return s
+}
+
 // listen serves one more listener and returns its address.
 func (s *side) listen(t testing.TB, kind engine.Kind) netip.AddrPort {
 	t.Helper()
+	s.start()
 	fd, addr := listenFD(t, "127.0.0.1")
 	if err := s.Serve(engine.Listener{Pod: s.pod, Kind: kind, FD: fd}); err != nil {
 		t.Fatal(err)
@@ -254,7 +263,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// mesh is a client's side whose outbound connections are tunneled to a server's side, which delivers
+// mesh (once started) is a client's side whose outbound connections are tunneled to a server's side, which delivers
 // them to app.
 type mesh struct {
 	ca             *testca.CA
@@ -268,7 +277,13 @@ func newMesh(t testing.TB, app netip.AddrPort) *mesh {
 	m := &mesh{ca: ca, app: app, client: newSide(t, ca, "client"), server: newSide(t, ca, "server")}
 	m.client.d.accepted = func(*engine.Record) engine.Plan { return m.toTunnel() }
 	m.server.d.connect = func(*engine.Record) engine.Plan { return m.deliver() }
-	m.in = m.server.listen(t, engine.HBONE)
+	return m
+}
+
+func (m *mesh) start(t testing.TB) *mesh {
+	if !m.in.IsValid() {
+		m.in = m.server.listen(t, engine.HBONE)
+	}
 	m.out = m.client.listen(t, engine.Outbound)
 	return m
 }

@@ -76,6 +76,7 @@ func TestRemove(t *testing.T) {
 			m := newMesh(t, serveTCP(t, func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }))
 			asked := make(chan struct{}, 1)
 			m.client.d.accepted = func(*engine.Record) engine.Plan { defer func() { asked <- struct{}{} }(); return plan(m) }
+			m.start(t)
 			c := connect(t, m.out)
 			<-asked
 			if name == "relaying" || name == "plain" {
@@ -100,7 +101,7 @@ func TestRemove(t *testing.T) {
 
 // TestRemoveServer: the peer's tunnels end, and later ones fail.
 func TestRemoveServer(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
+	m := newMesh(t, serveTCP(t, echo)).start(t)
 	c := connect(t, m.out)
 	roundTrip(t, c)
 	m.server.Remove(m.server.pod, reason.PodGone)
@@ -116,16 +117,16 @@ func TestRemoveServer(t *testing.T) {
 // TestRemoveDestination: legs of others into the pod end with it.
 func TestRemoveDestination(t *testing.T) {
 	s := newSide(t, nil, "client")
-	dest := newPodOf("dest")
-	fd, _ := listenFD(t, "127.0.0.1")
-	if err := s.Serve(engine.Listener{Pod: dest, Kind: engine.Inbound, FD: fd}); err != nil {
-		t.Fatal(err)
-	}
 	app := serveTCP(t, echo)
+	dest := newPodOf("dest")
 	s.d.accepted = func(*engine.Record) engine.Plan {
 		return engine.Plan{Action: engine.Deliver, Dial: engine.Dial{To: app, Pod: dest}}
 	}
 	to := s.listen(t, engine.Outbound)
+	fd, _ := listenFD(t, "127.0.0.1")
+	if err := s.Serve(engine.Listener{Pod: dest, Kind: engine.Inbound, FD: fd}); err != nil {
+		t.Fatal(err)
+	}
 	c := connect(t, to)
 	roundTrip(t, c)
 	s.Remove(dest, reason.PodGone)
@@ -144,7 +145,7 @@ func TestRemoveDestination(t *testing.T) {
 
 // TestDrain: nothing new, what runs goes on, and the last one's end is the drain's.
 func TestDrain(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
+	m := newMesh(t, serveTCP(t, echo)).start(t)
 	c := connect(t, m.out)
 	roundTrip(t, c)
 	drained := make(chan error, 2)
@@ -182,7 +183,7 @@ func TestDrain(t *testing.T) {
 
 // TestDrainCut: what is left when the time is over is cut.
 func TestDrainCut(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
+	m := newMesh(t, serveTCP(t, echo)).start(t)
 	c := connect(t, m.out)
 	roundTrip(t, c)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -213,6 +214,8 @@ func TestListenerOutlivesEngine(t *testing.T) {
 	}
 	first, second := newSide(t, nil, "a"), newSide(t, nil, "b")
 	first.d.accepted, second.d.accepted = plan, plan
+	first.start()
+	second.start()
 	if err := first.Serve(engine.Listener{Pod: first.pod, Kind: engine.Outbound, FD: dup()}); err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +250,7 @@ func TestServeTwice(t *testing.T) {
 }
 
 func TestServeBadFD(t *testing.T) {
-	s := newSide(t, nil, "a")
+	s := newSide(t, nil, "a").start()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -267,14 +270,15 @@ func TestRecheck(t *testing.T) {
 	m.server.d.rejudge = func(r *engine.Record) (reason.Reason, bool) {
 		return reason.PolicyChanged, r.Request.Traceparent == "" || forbidden.Load() == 0
 	}
-	n := 0
+	var n atomic.Int32
 	m.client.d.accepted = func(*engine.Record) engine.Plan {
 		p := m.toTunnel()
-		if n++; n == 2 {
+		if n.Add(1) == 2 {
 			p.Dial.Request.Traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 		}
 		return p
 	}
+	m.start(t)
 	good, bad := connect(t, m.out), connect(t, m.out)
 	roundTrip(t, good)
 	roundTrip(t, bad)
@@ -303,6 +307,7 @@ func TestRecheck(t *testing.T) {
 func TestJudgedAgainBeforeRelay(t *testing.T) {
 	m := newMesh(t, serveTCP(t, echo))
 	m.server.d.rejudge = func(*engine.Record) (reason.Reason, bool) { return reason.PolicyDeny, false }
+	m.start(t)
 	refusedConn(t, m)
 	if r := m.client.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.PeerRefused {
 		t.Errorf("client: %q %s", r.Reason, r.Detail)
@@ -333,25 +338,24 @@ func TestKill(t *testing.T) {
 
 // TestWait: asked again when told, refused when the time is over.
 func TestWait(t *testing.T) {
-	s, to := plainSide(t, serveTCP(t, echo))
-	plain := s.d.accepted
-	ready, asked := make(chan struct{}), 0
-	s.d.accepted = func(r *engine.Record) engine.Plan {
-		if asked++; asked > 1 {
-			return plain(r)
-		}
-		return engine.Plan{Action: engine.Wait, Until: ready, Deadline: time.Now().Add(time.Hour)}
-	}
-	c := connect(t, to)
-	time.AfterFunc(20*time.Millisecond, func() { close(ready) })
-	roundTrip(t, c)
-	if asked != 2 {
-		t.Errorf("asked %d times", asked)
-	}
+	s := newSide(t, nil, "client")
+	app := serveTCP(t, echo)
+	ready := make(chan struct{})
+	var asked atomic.Int32
 	s.d.accepted = func(*engine.Record) engine.Plan {
+		switch asked.Add(1) {
+		case 1:
+			return engine.Plan{Action: engine.Wait, Until: ready, Deadline: time.Now().Add(time.Hour)}
+		case 2:
+			return engine.Plan{Action: engine.Plain, Dial: engine.Dial{To: app}}
+		}
 		return engine.Plan{Action: engine.Wait, Until: make(chan struct{}), Deadline: time.Now().Add(20 * time.Millisecond),
 			Reason: reason.WorkloadUnknown, Detail: "still"}
 	}
+	to := s.listen(t, engine.Outbound)
+	c := connect(t, to)
+	time.AfterFunc(20*time.Millisecond, func() { close(ready) })
+	roundTrip(t, c)
 	wantReset(t, connect(t, to))
 	if r := s.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.WorkloadUnknown || r.Detail != "still" {
 		t.Errorf("%q %s", r.Reason, r.Detail)

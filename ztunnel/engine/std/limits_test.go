@@ -3,6 +3,7 @@ package std
 import (
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,8 +12,13 @@ import (
 )
 
 func TestConnectionLimit(t *testing.T) {
-	s, to := plainSide(t, serveTCP(t, echo))
+	s := newSide(t, nil, "client")
 	s.pod.Limits.Connections = 3
+	app := serveTCP(t, echo)
+	s.d.accepted = func(*engine.Record) engine.Plan {
+		return engine.Plan{Action: engine.Plain, Dial: engine.Dial{To: app}}
+	}
+	to := s.listen(t, engine.Outbound)
 	var conns []*net.TCPConn
 	for range 3 {
 		c := connect(t, to)
@@ -35,6 +41,7 @@ func TestConnectionLimit(t *testing.T) {
 func TestStreamLimit(t *testing.T) {
 	m := newMesh(t, serveTCP(t, echo))
 	m.server.pod.Limits.Connections = 1
+	m.start(t)
 	c := connect(t, m.out)
 	roundTrip(t, c)
 	refusedConn(t, m)
@@ -51,6 +58,7 @@ func TestStreamLimit(t *testing.T) {
 func TestHandshakeLimit(t *testing.T) {
 	m := newMesh(t, serveTCP(t, echo))
 	m.server.pod.Limits.Handshakes = 2
+	m.start(t)
 	for range 2 {
 		connect(t, m.in)
 	}
@@ -64,8 +72,17 @@ func TestHandshakeLimit(t *testing.T) {
 func TestTunnelLimit(t *testing.T) {
 	m := newMesh(t, serveTCP(t, echo))
 	m.client.pod.Limits.Tunnels = 1
+	second := m.server.listen(t, engine.HBONE)
+	var n atomic.Int32
+	m.client.d.accepted = func(*engine.Record) engine.Plan {
+		p := m.toTunnel()
+		if n.Add(1) == 2 {
+			p.Dial.To = second
+		}
+		return p
+	}
+	m.start(t)
 	roundTrip(t, connect(t, m.out))
-	m.in = m.server.listen(t, engine.HBONE)
 	refusedConn(t, m)
 	if r := m.client.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.Limit {
 		t.Errorf("%q %s", r.Reason, r.Detail)
@@ -75,11 +92,11 @@ func TestTunnelLimit(t *testing.T) {
 // TestLoop: a leg that comes back to its own engine is refused, and with it what made it.
 func TestLoop(t *testing.T) {
 	s := newSide(t, nil, "a")
-	to := s.listen(t, engine.Inbound)
-	s.d.accepted = func(*engine.Record) engine.Plan {
-		return engine.Plan{Action: engine.Deliver, Dial: engine.Dial{To: to, Pod: s.pod}}
+	s.d.accepted = func(r *engine.Record) engine.Plan {
+		return engine.Plan{Action: engine.Deliver, Dial: engine.Dial{To: r.Dest, Pod: s.pod}}
 	}
-	wantReset(t, connect(t, to))
+	to := s.listen(t, engine.Inbound)
+	refusedConn(t, &mesh{out: to})
 	var loops int
 	for _, r := range s.d.ended(engine.Inbound, 2) {
 		if r.Reason == reason.Loop {
@@ -101,7 +118,7 @@ func TestSlowReaders(t *testing.T) {
 		}
 		_, _ = io.Copy(c, zeros{})
 	})
-	m := newMesh(t, app)
+	m := newMesh(t, app).start(t)
 	for range 90 {
 		_, _ = connect(t, m.out).Write([]byte("fill"))
 	}
@@ -134,6 +151,7 @@ func TestQueueLimit(t *testing.T) {
 	app := serveTCP(t, func(c *net.TCPConn) { _, _ = io.Copy(c, zeros{}) })
 	m := newMesh(t, app)
 	m.client.pod.Limits.Queued = 1 << 20
+	m.start(t)
 	conns := make([]*net.TCPConn, 30)
 	for i := range conns {
 		conns[i] = connect(t, m.out)

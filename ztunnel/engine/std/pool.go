@@ -101,9 +101,10 @@ func (l *pool) take(key poolKey, d engine.Dial) (c *pooled, w *dialing, mine boo
 	if t.dial != nil {
 		return nil, t.dial, false
 	}
-	t.dial = &dialing{done: make(chan struct{})}
-	l.start(key, t, t.dial, d)
-	return nil, t.dial, true
+	w = &dialing{done: make(chan struct{})}
+	t.dial = w
+	l.start(t, w, d)
+	return nil, w, true
 }
 
 // pick returns the newest connection with room, and retires those that are not to be used again.
@@ -129,7 +130,7 @@ func (c *pooled) retire(now time.Time, newest *identity.Cert) bool {
 }
 
 // start dials for all who wait, whatever becomes of the flow that came first. mu is held.
-func (l *pool) start(key poolKey, t *target, w *dialing, d engine.Dial) {
+func (l *pool) start(t *target, w *dialing, d engine.Dial) {
 	if l.closed || !l.p.inside.enter() {
 		w.err = &engine.DialError{Reason: reason.PodGone, Err: errors.New("the pod is gone")}
 		t.dial = nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ import (
 func isReset(err error) bool { return errors.Is(err, syscall.ECONNRESET) }
 
 func TestPoolReuse(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
+	m := newMesh(t, serveTCP(t, echo)).start(t)
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() { c := connect(t, m.out); roundTrip(t, c); c.Close() })
@@ -49,10 +50,10 @@ func TestPoolReuse(t *testing.T) {
 func TestPoolKey(t *testing.T) {
 	m := newMesh(t, serveTCP(t, echo))
 	second := m.server.listen(t, engine.HBONE)
-	n := 0
+	var n atomic.Int32
 	m.client.d.accepted = func(*engine.Record) engine.Plan {
 		p := m.toTunnel()
-		switch n++; n {
+		switch n.Add(1) {
 		case 2:
 			p.Dial.Peers = append(p.Dial.Peers, id("other").String())
 		case 3:
@@ -60,6 +61,7 @@ func TestPoolKey(t *testing.T) {
 		}
 		return p
 	}
+	m.start(t)
 	for want := range int64(3) {
 		roundTrip(t, connect(t, m.out))
 		if got := m.client.pod.Usage.Tunnels.Load(); got != want+1 {
@@ -70,7 +72,7 @@ func TestPoolKey(t *testing.T) {
 
 // TestPoolGrows: more tunnels than one connection takes.
 func TestPoolGrows(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
+	m := newMesh(t, serveTCP(t, echo)).start(t)
 	const n = 250 // a client's connection takes 100
 	conns := make([]net.Conn, n)
 	var wg sync.WaitGroup
@@ -90,7 +92,8 @@ func TestPoolGrows(t *testing.T) {
 // TestPoolIdle: what nobody uses is closed.
 func TestPoolIdle(t *testing.T) {
 	m := newMesh(t, serveTCP(t, echo))
-	m.client.IdleTunnel = 10 * time.Millisecond
+	m.client.o.IdleTunnel = 10 * time.Millisecond
+	m.start(t)
 	c := connect(t, m.out)
 	roundTrip(t, c)
 	time.Sleep(3 * sweepEvery / 2)
@@ -106,12 +109,12 @@ func TestPoolIdle(t *testing.T) {
 
 // TestPoolStale: a pooled connection that died is replaced without a failure.
 func TestPoolStale(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
-	for range 5 {
+	m := newMesh(t, serveTCP(t, echo)).start(t)
+	for i := range 5 {
 		c := connect(t, m.out)
 		roundTrip(t, c)
 		c.Close()
-		m.server.d.ended(engine.HBONE, len(m.server.d.closed))
+		m.server.d.ended(engine.HBONE, i+1)
 		for _, s := range m.server.podOf(m.server.pod).allServers() {
 			_ = s.conn.Close()
 		}
@@ -123,7 +126,7 @@ func TestPoolStale(t *testing.T) {
 
 // TestGoAwayUnderTraffic: peers leave all the time, and no connection fails.
 func TestGoAwayUnderTraffic(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
+	m := newMesh(t, serveTCP(t, echo)).start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -150,7 +153,7 @@ func TestGoAwayUnderTraffic(t *testing.T) {
 
 // TestRootRotation: a peer whose root is no longer trusted is told to go; what runs goes on.
 func TestRootRotation(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
+	m := newMesh(t, serveTCP(t, echo)).start(t)
 	c := connect(t, m.out)
 	roundTrip(t, c)
 	next := testca.New(t)
@@ -180,6 +183,7 @@ func TestStatuses(t *testing.T) {
 			}
 			status = 503
 		}
+		m.start(t)
 		refusedConn(t, m)
 		r := m.client.d.ended(engine.Outbound, 1)[0]
 		err := m.client.d.errs[0]
@@ -192,7 +196,7 @@ func TestStatuses(t *testing.T) {
 
 // TestServerDialFails: a failed delivery is answered 503.
 func TestServerDialFails(t *testing.T) {
-	m := newMesh(t, closedPort(t))
+	m := newMesh(t, closedPort(t)).start(t)
 	refusedConn(t, m)
 	if r := m.server.d.ended(engine.HBONE, 1)[0]; r.Reason != reason.ConnectRefused {
 		t.Errorf("server: %q %s", r.Reason, r.Detail)
@@ -217,6 +221,7 @@ func TestNextEndpoint(t *testing.T) {
 		}
 		return m.toTunnel()
 	}
+	m.start(t)
 	c := connect(t, m.out)
 	roundTrip(t, c)
 	c.Close()
@@ -230,7 +235,8 @@ func TestManyFail(t *testing.T) {
 	app := serveTCP(t, echo)
 	m := newMesh(t, app)
 	m.in = serveTCP(t, func(c *net.TCPConn) { _, _ = io.ReadAll(c) }) // says nothing
-	m.client.DialTimeout = 300 * time.Millisecond
+	m.client.o.DialTimeout = 300 * time.Millisecond
+	m.start(t)
 	var wg sync.WaitGroup
 	start := time.Now()
 	for range 30 {
@@ -255,6 +261,7 @@ func TestBadAuthority(t *testing.T) {
 		p.Dial.Request = hbone.Request{Authority: "no port"}
 		return p
 	}
+	m.start(t)
 	refusedConn(t, m)
 	if r := m.client.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.BadRequest {
 		t.Errorf("%q %s", r.Reason, r.Detail)

@@ -32,7 +32,7 @@ func paths(t *testing.T, app func(*net.TCPConn), f func(t *testing.T, to netip.A
 		f(t, to, s)
 	})
 	t.Run("tunnel", func(t *testing.T) {
-		m := newMesh(t, serveTCP(t, app))
+		m := newMesh(t, serveTCP(t, app)).start(t)
 		f(t, m.out, m.client)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -67,13 +68,14 @@ func TestPeers(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := newMesh(t, serveTCP(t, echo))
-			m.server.CertWait = 50 * time.Millisecond
+			m.server.o.CertWait = 50 * time.Millisecond
 			if tc.server != nil {
 				m.server.certs.set(id("server"), tc.server(m.ca))
 			}
 			if tc.client != nil {
 				m.client.certs.set(id("client"), tc.client(m.ca))
 			}
+			m.start(t)
 			refusedConn(t, m)
 			r := m.client.d.ended(engine.Outbound, 1)[0]
 			if r.Reason != tc.byClient {
@@ -89,7 +91,7 @@ func TestPeers(t *testing.T) {
 
 // TestExpiredClient: what the peer must refuse is refused also if the client itself does not look.
 func TestExpiredClient(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
+	m := newMesh(t, serveTCP(t, echo)).start(t)
 	old := m.ca.Issue(id("client").String(), testca.NotBefore(time.Now().Add(-time.Hour)), testca.NotAfter(time.Now().Add(-time.Minute)))
 	c := tls.Client(connect(t, m.in), &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{old.TLS}, NextProtos: []string{"h2"}})
 	if err := c.Handshake(); err == nil {
@@ -105,7 +107,7 @@ func TestExpiredClient(t *testing.T) {
 
 // TestGarbage: what is no TLS costs its own connection and nothing else.
 func TestGarbage(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
+	m := newMesh(t, serveTCP(t, echo)).start(t)
 	c := connect(t, m.out)
 	roundTrip(t, c)
 	const n = 30
@@ -131,7 +133,8 @@ func TestGarbage(t *testing.T) {
 // TestSilentPeer: a handshake that never comes ends by its deadline.
 func TestSilentPeer(t *testing.T) {
 	m := newMesh(t, serveTCP(t, echo))
-	m.server.HandshakeTimeout = 50 * time.Millisecond
+	m.server.o.HandshakeTimeout = 50 * time.Millisecond
+	m.start(t)
 	c := connect(t, m.in)
 	if _, err := io.ReadAll(c); err != nil && !isReset(err) {
 		t.Errorf("read: %v", err)
@@ -143,16 +146,20 @@ func TestSilentPeer(t *testing.T) {
 
 // TestNoCert: without a certificate in time both ends refuse; when it comes, they go on.
 func TestNoCert(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
-	late := newSide(t, nil, "late", func(o *Options) { o.CertWait = 50 * time.Millisecond })
-	late.d.accepted = func(*engine.Record) engine.Plan { return m.toTunnel() }
-	m.out = late.listen(t, engine.Outbound)
-	refusedConn(t, m)
+	m := newMesh(t, serveTCP(t, echo)).start(t)
+	sideThatWaits := func(d time.Duration) (*side, netip.AddrPort) {
+		s := newSide(t, nil, "late")
+		s.o.CertWait = d
+		s.d.accepted = func(*engine.Record) engine.Plan { return m.toTunnel() }
+		return s, s.listen(t, engine.Outbound)
+	}
+	late, to := sideThatWaits(50 * time.Millisecond)
+	refusedConn(t, &mesh{out: to})
 	if r := late.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.IdentityError {
 		t.Fatalf("%q %s", r.Reason, r.Detail)
 	}
-	late.CertWait = time.Minute
-	c := connect(t, m.out)
+	late, to = sideThatWaits(time.Minute)
+	c := connect(t, to)
 	late.certs.set(id("late"), m.ca.Issue(id("late").String()))
 	roundTrip(t, c)
 }
@@ -167,6 +174,7 @@ func TestExpiryUnderTraffic(t *testing.T) {
 		}
 	}
 	renew()
+	m.start(t)
 	long := connect(t, m.out)
 	roundTrip(t, long)
 	end := time.Now().Add(7 * time.Second)
