@@ -12,7 +12,7 @@ import (
 const reasonsHead = `# Reasons
 
 Every connection that is refused or ended early has one of these reasons. The word is the same in the
-metric label ` + "`reason`" + ` of ` + "`ambit_connections_refused_total`" + `, in the access log, in ` + "`ambit connections`" + ` and in
+metric label ` + "`reason`" + ` of ` + "`ambit_refused_total`" + `, in the access log, in ` + "`ambit connections`" + ` and in
 ` + "`ambit explain`" + `.
 
 | Reason | Meaning |

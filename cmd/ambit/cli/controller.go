@@ -79,12 +79,20 @@ func (s *controllerStatus) table(w io.Writer) error {
 	}
 	t := newTable(w, "OBJECT", "ACCEPTED", "ENFORCED BY", "MESSAGE")
 	for _, x := range s.Objects {
+		if x.ordinary() {
+			continue
+		}
 		t.row(fmt.Sprintf("%s %s/%s", x.Kind, x.Namespace, x.Name), yes(x.Accepted), x.EnforcedBy, x.words())
 	}
 	for _, p := range s.Problems {
 		t.row(p.place(), "no", "", p.words())
 	}
 	return t.flush()
+}
+
+// ordinary says that there is nothing to tell: pods and services are many and mostly just there.
+func (x objectStatus) ordinary() bool {
+	return (x.Kind == "Pod" || x.Kind == "Service" || x.Kind == "EndpointSlice") && x.Accepted && len(x.Parts) == 0
 }
 
 func (x objectStatus) words() string {

@@ -138,7 +138,7 @@ func (s *shop) identities(ctx context.Context, conn *lab.Conn) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	in, err := connectionOf(ctx, s.orders, "inbound", func(c connection) bool { return c.Source.Address == conn.Local })
+	in, err := connectionOf(ctx, s.orders, "hbone", func(c connection) bool { return c.Destination.Address == s.orders.At(false, port) })
 	if err != nil {
 		return "", err
 	}

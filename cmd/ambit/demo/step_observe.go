@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/ambitmesh/ambit/internal/lab"
 )
@@ -96,22 +97,57 @@ func (s *shop) cost(ctx context.Context) (string, error) {
 		return "", err
 	}
 	across, same := mesh.across-s.direct.across, mesh.same-s.direct.same
-	total, parts := 0.0, []string{}
+	parts := []string{}
 	for _, n := range s.nodes() {
 		z, a, err := memoryOf(n)
 		if err != nil {
 			return "", err
 		}
-		total += z + a
 		parts = append(parts, fmt.Sprintf("%s: ztunnel %.1f MB, agent %.1f MB", n.Name, z, a))
 	}
-	perPod := total / float64(len(s.meshed()))
-	if across <= 0 || s.direct.across <= 0 || perPod <= 0 {
-		return "", fmt.Errorf("measured nothing: direct %+v, mesh %+v, %.1f MB", s.direct, mesh, perPod)
+	each, err := s.memoryOfMorePods(ctx)
+	if err != nil {
+		return "", err
 	}
-	return fmt.Sprintf("median ping-pong: across nodes %s, %s without the mesh (added %s); on one node %s, %s without (added %s); a sidecar adds 5-10 ms\n       memory: %s; %.1f MB per pod with %d pods; a sidecar takes 50-100 MB per pod",
+	if across <= 0 || s.direct.across <= 0 {
+		return "", fmt.Errorf("measured nothing: direct %+v, mesh %+v", s.direct, mesh)
+	}
+	return fmt.Sprintf("median ping-pong: across nodes %s, %s without the mesh (added %s); on one node %s, %s without (added %s); a sidecar adds 5-10 ms\n       memory: %s, shared by all pods of the node; each of %d more pods took %.2f MB of both; a sidecar takes 50-100 MB per pod",
 		round(mesh.across), round(s.direct.across), round(across), round(mesh.same), round(s.direct.same), round(same),
-		strings.Join(parts, "; "), perPod, len(s.meshed())), nil
+		strings.Join(parts, "; "), morePods, each), nil
+}
+
+const morePods = 20
+
+// memoryOfMorePods enrols more pods on node-a and returns what each adds to ztunnel and agent, in MB.
+func (s *shop) memoryOfMorePods(ctx context.Context) (float64, error) {
+	n := s.lab.Node("node-a")
+	before, err := settled(n)
+	if err != nil {
+		return 0, err
+	}
+	var pods []*lab.Pod
+	for i := range morePods {
+		p, err := s.lab.AddPod(ctx, lab.PodSpec{Namespace: namespace, Name: fmt.Sprintf("more-%d", i), Node: n.Name})
+		if err != nil {
+			return 0, err
+		}
+		pods = append(pods, p)
+	}
+	if err := lab.WaitEnrolled(ctx, pods...); err != nil {
+		return 0, err
+	}
+	after, err := settled(n)
+	for _, p := range pods {
+		err = errors.Join(err, p.Delete())
+	}
+	return max(after-before, 0) / morePods, err
+}
+
+func settled(n *lab.Node) (float64, error) {
+	time.Sleep(time.Second) // what a start or a burst leaves behind is collected meanwhile
+	z, a, err := memoryOf(n)
+	return z + a, err
 }
 
 func memoryOf(n *lab.Node) (ztunnel, agent float64, err error) {
