@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ const held = 3 // connections that a verification holds
 
 // verify holds connections on a chain and asks everything that could carry them.
 func (w *world) verify(ctx context.Context, c chain) error {
-	before, err := w.relaySockets()
+	before, err := w.quietSockets(ctx)
 	if err != nil {
 		return err
 	}
@@ -73,6 +74,19 @@ func (w *world) verifyProxies(ctx context.Context, c chain) error {
 		return fmt.Errorf("ztunnel has connections by path %v, want %d by %s", paths, held, c.path)
 	}
 	return nil
+}
+
+// quietSockets counts the relays' sockets once what was closed before is gone.
+func (w *world) quietSockets(ctx context.Context) (last []int, err error) {
+	err = lab.Eventually(ctx, func(context.Context) error {
+		now, err := w.relaySockets()
+		if err == nil && !slices.Equal(now, last) {
+			err = fmt.Errorf("the relays have %v sockets, a moment ago %v", now, last)
+		}
+		last = now
+		return err
+	})
+	return last, err
 }
 
 // relaySockets counts each relay's open sockets.

@@ -43,7 +43,7 @@ const (
 
 type key struct{ workload, chain, metric string }
 
-// Rows groups samples in the order of their first appearance.
+// Rows groups samples: workloads in the order of their first appearance, then as they came.
 func Rows(samples []Sample) []Row {
 	values := map[key]map[int]float64{}
 	var rows []Row
@@ -63,6 +63,17 @@ func Rows(samples []Sample) []Row {
 		r.VsDirect = ratio(own, values[key{r.Workload, Direct, r.Metric}])
 		r.VsFloor = ratio(own, values[key{r.Workload, Floor, r.Metric}])
 	}
+	return byWorkload(rows)
+}
+
+func byWorkload(rows []Row) []Row {
+	first := map[string]int{}
+	for i, r := range rows {
+		if _, ok := first[r.Workload]; !ok {
+			first[r.Workload] = i
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b Row) int { return first[a.Workload] - first[b.Workload] })
 	return rows
 }
 
