@@ -23,7 +23,8 @@ type Options struct {
 
 // CA signs. Safe for concurrent use.
 type CA struct {
-	opts Options
+	fresh bool // the root was made by this process
+	opts  Options
 
 	mu     sync.Mutex
 	saved  *saved // nil with the user's CA
@@ -94,8 +95,12 @@ func (c *CA) create() error {
 		return err
 	}
 	c.opts.Log.Info("made a root", "name", r.cert.Subject.CommonName, "until", r.cert.NotAfter)
+	c.fresh = true
 	return c.saved.save(c.opts.Dir)
 }
+
+// Fresh reports whether this process made the first root: nobody holds a certificate of an earlier one.
+func (c *CA) Fresh() bool { return c.fresh }
 
 func (c *CA) writeBundle() error {
 	return state.WriteFile(filepath.Join(c.opts.Dir, bundleFile), []byte(c.current().bundle()), 0o644)

@@ -83,7 +83,9 @@ func (s *Server) build() (err error) {
 	s.feed = &feed{src: s.src, mesh: s.mesh, options: translate.Options{ClusterID: c.ClusterID, TrustDomain: c.TrustDomain},
 		cache: s.cache, captures: s.caps, claims: claimsIn(c.StateDir), log: c.Log, coalesce: c.Coalesce,
 		wake: make(chan struct{}, 1), pods: map[string]struct{}{}, announced: map[string]string{}}
-	if err := s.feed.claims.restore(s.caps); err != nil {
+	if s.ca.Fresh() {
+		s.caps.Restore(nil) // a mesh that has just begun: no proxy has claimed anything
+	} else if err := s.feed.claims.restore(s.caps); err != nil {
 		c.Log.Error("proxies will repeat which pods they capture", "error", err)
 	}
 	if err := s.services(); err != nil {
