@@ -29,7 +29,7 @@ func (e *Engine) accept(p *pod, ln *net.TCPListener, kind engine.Kind) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
-			e.Log.Warn("accept", "pod", p.UID, "listener", kind.String(), "pause", pause, "error", err)
+			e.opts.Log.Warn("accept", "pod", p.UID, "listener", kind.String(), "pause", pause, "error", err)
 			if !sleep(p.ctx, pause) {
 				return
 			}
@@ -57,7 +57,7 @@ func (e *Engine) accepted(p *pod, c *net.TCPConn, kind engine.Kind) {
 		from.cut()
 		return
 	}
-	now := e.Now()
+	now := e.opts.Now()
 	p.Usage.LastAccept.Store(now.UnixNano())
 	r := e.record(p, kind, now)
 	r.Source, r.Dest = addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())

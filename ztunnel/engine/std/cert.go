@@ -17,11 +17,11 @@ const askAgain = 100 * time.Millisecond
 
 // cert waits for a certificate of id that is valid.
 func (e *Engine) cert(ctx context.Context, id identity.ID) (*identity.Cert, error) {
-	c, again := e.Certs.Get(id)
-	if c != nil && c.Valid(e.Now()) {
+	c, again := e.opts.Certs.Get(id)
+	if c != nil && c.Valid(e.opts.Now()) {
 		return c, nil
 	}
-	late := time.NewTimer(e.CertWait)
+	late := time.NewTimer(e.opts.CertWait)
 	defer late.Stop()
 	for {
 		if again == nil || c != nil {
@@ -34,7 +34,7 @@ func (e *Engine) cert(ctx context.Context, id identity.ID) (*identity.Cert, erro
 		case <-ctx.Done():
 			return nil, fmt.Errorf("certificate of %s: %w", id, context.Cause(ctx))
 		}
-		if c, again = e.Certs.Get(id); c != nil && c.Valid(e.Now()) {
+		if c, again = e.opts.Certs.Get(id); c != nil && c.Valid(e.opts.Now()) {
 			return c, nil
 		}
 	}

@@ -19,7 +19,7 @@ func (f *flow) dial(plan engine.Plan) (leg, *engine.DialError) {
 	d.Action, d.To = plan.Action, unmap(d.To)
 	f.rec.Attempts++
 	f.rec.Attempt = engine.Attempt{Dial: d}
-	timeout := positive(d.Timeout, f.e.DialTimeout)
+	timeout := positive(d.Timeout, f.e.opts.DialTimeout)
 	ctx, cancel := context.WithTimeoutCause(f.ctx, timeout, fmt.Errorf("attempt took more than %s: %w", timeout, unix.ETIMEDOUT))
 	defer cancel()
 	switch d.Action {
@@ -35,13 +35,13 @@ func (f *flow) dial(plan engine.Plan) (leg, *engine.DialError) {
 
 // direct makes a plain leg, or one to an application without another's address.
 func (f *flow) direct(ctx context.Context, p *pod, d engine.Dial, marked bool) (leg, *engine.DialError) {
-	start := f.e.Now()
+	start := f.e.opts.Now()
 	var mark uint32
 	if marked {
 		mark = p.Mark
 	}
 	l, err := f.e.connect(ctx, p, d, mark)
-	f.rec.Attempt.Connected = f.e.Now().Sub(start)
+	f.rec.Attempt.Connected = f.e.opts.Now().Sub(start)
 	if err != nil {
 		return nil, dialError(err)
 	}
@@ -104,7 +104,7 @@ func joined(a, b func()) func() { return func() { a(); b() } }
 
 func (f *flow) deliverTo(ctx context.Context, p *pod, d engine.Dial) (*tcpLeg, *engine.DialError) {
 	src := d.Source.Unmap().WithZone("")
-	start := f.e.Now()
+	start := f.e.opts.Now()
 	var l *tcpLeg
 	var err error
 	if src.IsValid() && !p.Owns(src) && src.Is4() == d.To.Addr().Is4() {
@@ -112,7 +112,7 @@ func (f *flow) deliverTo(ctx context.Context, p *pod, d engine.Dial) (*tcpLeg, *
 	} else {
 		l, err = f.e.connect(ctx, p, d, p.Mark)
 	}
-	f.rec.Attempt.Connected = f.e.Now().Sub(start)
+	f.rec.Attempt.Connected = f.e.opts.Now().Sub(start)
 	if err != nil {
 		return nil, dialError(err)
 	}

@@ -15,8 +15,9 @@ import (
 
 // Engine implements engine.Engine.
 type Engine struct {
-	Options
+	opts Options
 	home func() (*os.File, error) // the namespace of the process
+	port func() uint16            // to try for a leg with the client's address
 
 	lastID   atomic.Uint64
 	live     registry
@@ -38,8 +39,9 @@ var _ engine.Engine = (*Engine)(nil)
 func New(o Options) *Engine {
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &Engine{
-		Options:   o.withDefaults(),
+		opts:      o.withDefaults(),
 		home:      sync.OnceValues(openHome),
+		port:      foreignPort,
 		pods:      map[*engine.Pod]*pod{},
 		stopSweep: cancel,
 		swept:     make(chan struct{}),
@@ -177,7 +179,7 @@ func (e *Engine) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 			for _, p := range e.allPods() {
-				p.sweep(e.Now())
+				p.sweep(e.opts.Now())
 			}
 		}
 	}

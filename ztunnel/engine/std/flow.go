@@ -81,16 +81,16 @@ func (f *flow) serve() outcome {
 			if err == nil {
 				return f.carry(to, plan)
 			}
-			plan = f.e.Decider.Dialed(f.rec, err)
+			plan = f.e.opts.Decider.Dialed(f.rec, err)
 		}
 	}
 }
 
 func (f *flow) ask() engine.Plan {
 	if f.rec.Kind == engine.HBONE {
-		return f.e.Decider.Connect(f.rec)
+		return f.e.opts.Decider.Connect(f.rec)
 	}
-	return f.e.Decider.Accepted(f.rec)
+	return f.e.opts.Decider.Accepted(f.rec)
 }
 
 func refusal(plan engine.Plan) outcome {
@@ -103,7 +103,7 @@ func refusal(plan engine.Plan) outcome {
 
 // wait returns nil when it is time to ask again.
 func (f *flow) wait(plan engine.Plan) *outcome {
-	t := time.NewTimer(plan.Deadline.Sub(f.e.Now()))
+	t := time.NewTimer(plan.Deadline.Sub(f.e.opts.Now()))
 	defer t.Stop()
 	select {
 	case <-plan.Until:
@@ -146,41 +146,6 @@ func (f *flow) carry(to leg, plan engine.Plan) outcome {
 	return f.relay(to, plan)
 }
 
-func (f *flow) establish() (why reason.Reason, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if why, ok = f.e.Decider.Rejudge(f.rec); ok {
-		f.e.Decider.Established(f.rec)
-	}
-	return why, ok
-}
-
-// rejudge ends a live flow that is no longer allowed.
-func (f *flow) rejudge() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
-		return
-	}
-	if why, ok := f.e.Decider.Rejudge(f.rec); !ok {
-		f.cancel(&outcome{reason: why})
-	}
-}
-
-// answered notes the first byte back.
-func (f *flow) answered() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.rec.First = f.e.Now().Sub(f.rec.Accepted)
-	f.e.Decider.Answered(f.rec)
-}
-
-func (f *flow) show(see func(*engine.Record) bool) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.closed || see(f.rec)
-}
-
 // end tells the Decider, once for each record.
 func (f *flow) end(o outcome) {
 	f.mu.Lock()
@@ -189,12 +154,12 @@ func (f *flow) end(o outcome) {
 		f.rec.TCPInfo = t.info // the leg is closed
 	}
 	f.closed = true
-	f.e.close(f.rec, o)
+	f.e.report(f.rec, o)
 }
 
-// close finishes a record.
-func (e *Engine) close(r *engine.Record, o outcome) {
+// report finishes a record.
+func (e *Engine) report(r *engine.Record, o outcome) {
 	r.Reason, r.Detail = o.reason, o.detail
-	r.Ended = e.Now().Sub(r.Accepted)
-	e.Decider.Closed(r)
+	r.Ended = e.opts.Now().Sub(r.Accepted)
+	e.opts.Decider.Closed(r)
 }

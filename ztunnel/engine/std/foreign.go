@@ -49,7 +49,7 @@ func (e *Engine) connectAs(ctx context.Context, p *pod, d engine.Dial, src netip
 func (e *Engine) tryAs(ctx context.Context, p *pod, d engine.Dial, src netip.Addr) (*tcpLeg, error) {
 	var err error
 	for range portTries {
-		t := tuple{netip.AddrPortFrom(src, foreignPort()), d.To}
+		t := tuple{netip.AddrPortFrom(src, e.port()), d.To}
 		if !e.legs.add(t, d.Action) {
 			err = fmt.Errorf("bind to %s: %w", t.local, unix.EADDRINUSE)
 			continue

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/internal/hbone"
@@ -88,8 +87,8 @@ func (l *streamLeg) cut() {
 	})
 }
 
-func (l *streamLeg) refuse(status int, hdr ...hpack.HeaderField) {
-	_ = l.Respond(status, hdr...)
+func (l *streamLeg) refuse(status int) {
+	_ = l.Respond(status)
 	l.close()
 }
 

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/ambitmesh/ambit/internal/identity"
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
@@ -31,29 +30,6 @@ type poolKey struct {
 	id    identity.ID
 	peers string
 	to    netip.AddrPort
-}
-
-// target is one place that is connected to.
-type target struct {
-	conns []*pooled // that take tunnels, the oldest first
-	dial  *dialing  // one at a time; nil: none
-}
-
-// dialing is a connection in the making.
-type dialing struct {
-	done      chan struct{} // closed when the rest is set
-	conn      *pooled
-	err       *engine.DialError
-	connected time.Duration
-	handshake time.Duration
-}
-
-// pooled is one connection.
-type pooled struct {
-	cc    *hbone.ClientConn
-	own   *identity.Cert
-	peer  peer
-	until time.Time // takes no tunnels from then on
 }
 
 func (l *pool) init(p *pod) {
@@ -87,7 +63,7 @@ func (l *pool) get(ctx context.Context, d engine.Dial, a *engine.Attempt) (c *po
 
 // take returns a connection, or the dial to wait for, which it starts if there is none.
 func (l *pool) take(key poolKey, d engine.Dial) (c *pooled, w *dialing, mine bool) {
-	newest, _ := l.p.e.Certs.Get(key.id)
+	newest, _ := l.p.e.opts.Certs.Get(key.id)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.targets[key]
@@ -95,7 +71,7 @@ func (l *pool) take(key poolKey, d engine.Dial) (c *pooled, w *dialing, mine boo
 		t = &target{}
 		l.targets[key] = t
 	}
-	if c := t.pick(l.p.e.Now(), newest); c != nil {
+	if c := t.pick(l.p.e.opts.Now(), newest); c != nil {
 		return c, nil, false
 	}
 	if t.dial != nil {
@@ -105,28 +81,6 @@ func (l *pool) take(key poolKey, d engine.Dial) (c *pooled, w *dialing, mine boo
 	t.dial = w
 	l.start(t, w, d)
 	return nil, w, true
-}
-
-// pick returns the newest connection with room, and retires those that are not to be used again.
-func (t *target) pick(now time.Time, newest *identity.Cert) (found *pooled) {
-	t.conns = slices.DeleteFunc(t.conns, func(c *pooled) bool { return c.retire(now, newest) })
-	for _, c := range slices.Backward(t.conns) {
-		if c.cc.Room() > 0 {
-			return c
-		}
-	}
-	return nil
-}
-
-// retire reports whether the connection is of no more use, and if so says goodbye: it ends, broken, near
-// the end of a certificate, or made with one that has a successor.
-func (c *pooled) retire(now time.Time, newest *identity.Cert) bool {
-	superseded := newest != nil && newest != c.own && !newest.Leaf.Equal(c.own.Leaf) && newest.Valid(now)
-	if c.cc.Err() == nil && now.Before(c.until) && !superseded {
-		return false
-	}
-	c.cc.GoAway()
-	return true
 }
 
 // start dials for all who wait, whatever becomes of the flow that came first. mu is held.
@@ -139,7 +93,7 @@ func (l *pool) start(t *target, w *dialing, d engine.Dial) {
 	}
 	go func() {
 		defer l.p.inside.leave()
-		ctx, cancel := context.WithTimeout(l.p.ctx, positive(d.Timeout, l.p.e.DialTimeout))
+		ctx, cancel := context.WithTimeout(l.p.ctx, positive(d.Timeout, l.p.e.opts.DialTimeout))
 		defer cancel()
 		w.conn, w.err = l.dial(ctx, d, w)
 		l.mu.Lock()
@@ -169,12 +123,12 @@ func (l *pool) forget(c *pooled) {
 
 // sweep closes what idles and forgets targets without connections.
 func (l *pool) sweep(now time.Time) {
-	newest, _ := l.p.e.Certs.Get(l.p.Identity)
+	newest, _ := l.p.e.opts.Certs.Get(l.p.Identity)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for key, t := range l.targets {
 		t.conns = slices.DeleteFunc(t.conns, func(c *pooled) bool {
-			if c.cc.Idle() > l.p.e.IdleTunnel {
+			if c.cc.Idle() > l.p.e.opts.IdleTunnel {
 				c.cc.GoAway()
 				return true
 			}

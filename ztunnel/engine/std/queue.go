@@ -15,7 +15,7 @@ const (
 // queueConfig bounds what one more tunnel connection may queue: a quarter of the pod's budget for the
 // first, less for each that follows, but always enough to work. boundQueues guards the sum.
 func (p *pod) queueConfig() hbone.Config {
-	cfg := hbone.Config{Now: p.e.Now, MaxBuffered: mostQueued}
+	cfg := hbone.Config{Now: p.e.opts.Now, MaxBuffered: mostQueued}
 	if p.Limits.Queued > 0 {
 		share := p.Limits.Queued / (4 * max(1, p.Usage.Tunnels.Load()))
 		cfg.MaxBuffered = int(min(max(share, leastQueued), mostQueued))
@@ -51,7 +51,7 @@ func (p *pod) boundQueues() {
 	if p.Limits.Queued == 0 || int64(sum) <= p.Limits.Queued || worst == nil {
 		return
 	}
-	p.e.Log.Warn("cut the tunnel connection with the longest queue", "pod", p.UID, "queued", sum, "cut", most)
+	p.e.opts.Log.Warn("cut the tunnel connection with the longest queue", "pod", p.UID, "queued", sum, "cut", most)
 	p.e.cutQueue(worst)
 }
 

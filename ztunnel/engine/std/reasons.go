@@ -31,9 +31,9 @@ func connectReason(err error) reason.Reason {
 	return reason.Internal
 }
 
-func is(err error, any ...error) bool {
-	for _, a := range any {
-		if errors.Is(err, a) {
+func is(err error, targets ...error) bool {
+	for _, t := range targets {
+		if errors.Is(err, t) {
 			return true
 		}
 	}

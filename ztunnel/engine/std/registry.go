@@ -71,9 +71,9 @@ func (e *Engine) Recheck() {
 	for _, f := range e.live.all() {
 		f.rejudge()
 	}
-	now := e.Now()
+	now := e.opts.Now()
 	for _, p := range e.allPods() {
-		c, _ := e.Certs.Get(p.Identity)
+		c, _ := e.opts.Certs.Get(p.Identity)
 		if c == nil {
 			continue
 		}

@@ -55,7 +55,7 @@ func (e *Engine) fail(from *tcpLeg, r *engine.Record, o outcome) {
 		linger(from)
 	}
 	r.TCPInfo = from.info
-	e.close(r, o)
+	e.report(r, o)
 }
 
 // linger closes a connection so that the peer can read the alert that was sent: a close with unread
@@ -88,9 +88,9 @@ func (e *Engine) handshake(p *pod, from *tcpLeg, r *engine.Record) (*server, *ou
 	if err != nil {
 		return nil, e.gone(p, &outcome{reason: reason.IdentityError, detail: err.Error()})
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, e.HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(p.ctx, e.opts.HandshakeTimeout)
 	defer cancel()
-	tc := tls.Server(from, identity.ServerConfig(func() (*identity.Cert, error) { return own, nil }, e.TrustDomain, e.Now))
+	tc := tls.Server(from, identity.ServerConfig(func() (*identity.Cert, error) { return own, nil }, e.opts.TrustDomain, e.opts.Now))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		return nil, e.gone(p, &outcome{reason: tlsReason(err), detail: "handshake: " + err.Error()})
 	}
@@ -118,11 +118,11 @@ func (e *Engine) gone(p *pod, why *outcome) *outcome {
 // badRequest tells of a request that was answered 400: a record that nobody was asked about.
 func (e *Engine) badRequest(p *pod, s *server, of *engine.Record, err error) {
 	r := e.tunnelRecord(p, s, of)
-	e.close(r, outcome{reason: reason.BadRequest, detail: err.Error()})
+	e.report(r, outcome{reason: reason.BadRequest, detail: err.Error()})
 }
 
 func (e *Engine) tunnelRecord(p *pod, s *server, of *engine.Record) *engine.Record {
-	r := e.record(p, engine.HBONE, e.Now())
+	r := e.record(p, engine.HBONE, e.opts.Now())
 	r.Source, r.Dest, r.Peer = of.Source, of.Dest, s.id
 	return r
 }

@@ -79,9 +79,9 @@ func (l *pool) dial(ctx context.Context, d engine.Dial, w *dialing) (*pooled, *e
 		release()
 		return nil, &engine.DialError{Reason: reason.Limit, Err: errors.New("the pod's tunnel connections")}
 	}
-	start := p.e.Now()
+	start := p.e.opts.Now()
 	tcp, err := p.e.connect(ctx, p, d, 0)
-	w.connected = p.e.Now().Sub(start)
+	w.connected = p.e.opts.Now().Sub(start)
 	if err != nil {
 		release()
 		return nil, dialError(err)
@@ -101,10 +101,10 @@ func (l *pool) handshake(ctx context.Context, tcp *tcpLeg, own *identity.Cert, d
 	if !ok {
 		return nil, &engine.DialError{Reason: reason.Limit, Err: errors.New("the pod's handshakes")}
 	}
-	start := p.e.Now()
-	tc := tls.Client(tcp, identity.ClientConfig(func() (*identity.Cert, error) { return own, nil }, d.Peers, p.e.Now))
+	start := p.e.opts.Now()
+	tc := tls.Client(tcp, identity.ClientConfig(func() (*identity.Cert, error) { return own, nil }, d.Peers, p.e.opts.Now))
 	err := tc.HandshakeContext(ctx)
-	w.handshake = p.e.Now().Sub(start)
+	w.handshake = p.e.opts.Now().Sub(start)
 	if err != nil {
 		err = fmt.Errorf("handshake with %s: %w", d.To, err)
 		if isTimeout(err) {
@@ -118,7 +118,7 @@ func (l *pool) handshake(ctx context.Context, tcp *tcpLeg, own *identity.Cert, d
 	}
 	chain := tc.ConnectionState().PeerCertificates
 	until := earlier(leafUntil(own.Leaf), leafUntil(chain[0]))
-	if soon := p.e.Now().Add(useAtLeast); until.Before(soon) {
+	if soon := p.e.opts.Now().Add(useAtLeast); until.Before(soon) {
 		until = soon
 	}
 	return &pooled{cc: cc, own: own, peer: peer{chain: chain, roots: own.Roots}, until: until}, nil

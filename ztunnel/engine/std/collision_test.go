@@ -1,0 +1,103 @@
+package std
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ambitmesh/ambit/ztunnel/engine"
+)
+
+// TestPortCollision: the port first chosen belongs to a connection that the client has with the
+// application directly, whose socket answers the SYN elsewhere. The leg is made from another port.
+func TestPortCollision(t *testing.T) {
+	const taken, free = 20001, 20002
+	client := netip.MustParseAddr("10.99.1.2")
+	s := newSide(t, nil, "server")
+	s.pod.NetNS, s.pod.Mark, s.pod.Addrs = podNS(t), testMark, podAddrs
+	var app netip.AddrPort
+	s.d.accepted = func(r *engine.Record) engine.Plan {
+		return engine.Plan{Action: engine.Deliver, Dial: engine.Dial{To: app, Pod: s.pod, Source: client}}
+	}
+	s.start()
+	p := newPod(s.Engine, s.pod)
+	fd, app2 := listenIn(t, p, podAddrs[0])
+	app = app2
+	f := os.NewFile(uintptr(fd), "app")
+	ln, err := net.FileListener(f)
+	f.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+
+	direct, err := s.startAs(p, tuple{netip.AddrPortFrom(client, taken), app})
+	if err != nil {
+		t.Fatal(err)
+	}
+	real, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer real.Close()
+	unmark(t, real.(*net.TCPConn))
+	vanish(t, direct)
+
+	var tries atomic.Int32
+	s.port = func() uint16 {
+		if tries.Add(1) == 1 {
+			return taken
+		}
+		return free
+	}
+	c := connect(t, s.listen(t, engine.Inbound))
+	leg, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := addrPort(leg.RemoteAddr()); got != netip.AddrPortFrom(client, free) {
+		t.Errorf("the application sees %v", got)
+	}
+	_, _ = io.WriteString(leg, "pong")
+	leg.Close()
+	if b, err := io.ReadAll(c); err != nil || string(b) != "pong" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if n := tries.Load(); n != 2 {
+		t.Errorf("%d ports tried", n)
+	}
+	_ = real.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	if _, err := real.Read(make([]byte, 1)); !isTimeout(err) {
+		t.Errorf("the client's own connection: %v", err)
+	}
+}
+
+// unmark lets a socket's answers leave by the main table, which has no route to the client.
+func unmark(t *testing.T, c *net.TCPConn) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serr error
+	if err := raw.Control(func(fd uintptr) { serr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, 0) }); err != nil || serr != nil {
+		t.Fatal(err, serr)
+	}
+}
+
+// vanish closes a connected socket without a word to its peer.
+func vanish(t *testing.T, fd int) {
+	t.Helper()
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Close(fd); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,42 @@
+package std
+
+import (
+	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
+)
+
+// establish asks the Decider a last time.
+func (f *flow) establish() (why reason.Reason, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if why, ok = f.e.opts.Decider.Rejudge(f.rec); ok {
+		f.e.opts.Decider.Established(f.rec)
+	}
+	return why, ok
+}
+
+// rejudge ends a live flow that is no longer allowed.
+func (f *flow) rejudge() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return
+	}
+	if why, ok := f.e.opts.Decider.Rejudge(f.rec); !ok {
+		f.cancel(&outcome{reason: why})
+	}
+}
+
+// answered notes the first byte back.
+func (f *flow) answered() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rec.First = f.e.opts.Now().Sub(f.rec.Accepted)
+	f.e.opts.Decider.Answered(f.rec)
+}
+
+func (f *flow) show(see func(*engine.Record) bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed || see(f.rec)
+}
