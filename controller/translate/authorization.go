@@ -19,6 +19,7 @@ import (
 func (o Options) authorization(ap *istiosecurity.AuthorizationPolicy) *policy {
 	p := &policy{status: Status{Ref: Ref{objects.AuthorizationPolicy, ap.Namespace, ap.Name}, Accepted: true}}
 	r := &reader{opts: o, namespace: ap.Namespace, deny: ap.Spec.Action != istioapi.AuthorizationPolicy_ALLOW}
+	r.allKnown(&ap.Spec)
 	selector := r.selector(ap.Spec.Selector)
 	if why, ok := ap.Annotations[objects.UnreadableAnnotation]; ok {
 		r.fail("", errors.New(why))

@@ -13,7 +13,6 @@ import (
 // condition translates one element of "when".
 func (r *reader) condition(path string, c *istioapi.Condition) *security.Match {
 	m := &security.Match{}
-	r.notEmpty(path, c)
 	if len(c.GetValues())+len(c.GetNotValues()) == 0 {
 		r.fail(path, errors.New("neither values nor notValues"))
 		return m

@@ -1,11 +1,16 @@
 package translate
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+	istioapi "istio.io/api/security/v1beta1"
 	istiosecurity "istio.io/client-go/pkg/apis/security/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ambitmesh/ambit/internal/authz"
 	"github.com/ambitmesh/ambit/internal/identity"
@@ -25,7 +30,9 @@ func FuzzObjects(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(data)
+		for doc := range bytes.SplitSeq(data, []byte("\n---\n")) {
+			f.Add(doc)
+		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		docs, err := objects.Decode(data, objects.Limits{})
@@ -59,6 +66,7 @@ func checkPolicy(t *testing.T, ap *istiosecurity.AuthorizationPolicy) {
 		return
 	}
 	noEmptyMatch(t, p.message)
+	noWiderThanWritten(t, ap, p)
 	compiled, err := authz.FromProto(p.message)
 	if err != nil {
 		t.Fatalf("a proxy refuses what is sent: %v", err)
@@ -83,6 +91,55 @@ func noEmptyMatch(t *testing.T, a *security.Authorization) {
 					t.Fatalf("rules[%d].clauses[%d].matches[%d]: empty", i, j, k)
 				}
 			}
+		}
+	}
+}
+
+// FuzzSpec does the same with specs that need not come from YAML: fields of later versions, missing
+// elements.
+func FuzzSpec(f *testing.F) {
+	files, err := filepath.Glob("testdata/policy-*.in.yaml")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		docs, err := objects.Decode(data, objects.Limits{})
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, d := range docs {
+			ap, ok := d.Object.(*istiosecurity.AuthorizationPolicy)
+			if !ok {
+				continue
+			}
+			raw, err := proto.Marshal(&ap.Spec)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(raw)
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		ap := &istiosecurity.AuthorizationPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "p"}}
+		if proto.Unmarshal(raw, &ap.Spec) == nil {
+			checkPolicy(t, ap)
+		}
+	})
+}
+
+// noWiderThanWritten: an ALLOW rule without conditions must have been written without any.
+func noWiderThanWritten(t *testing.T, ap *istiosecurity.AuthorizationPolicy, p *policy) {
+	if p.message.Action != security.Action_ALLOW || p.bad {
+		return
+	}
+	for _, r := range p.message.Rules {
+		open := slices.ContainsFunc(ap.Spec.Rules, func(r *istioapi.Rule) bool { return r != nil && proto.Size(r) == 0 })
+		if len(r.Clauses) == 0 && !open {
+			t.Fatalf("a rule with conditions allows everything: %v", ap.Spec.Rules)
 		}
 	}
 }

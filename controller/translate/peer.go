@@ -59,6 +59,7 @@ func readPeer(pa *istiosecurity.PeerAuthentication) *peer {
 		mode: r.mode("mtls.mode", pa.Spec.Mtls), ports: map[uint32]mode{},
 		status: Status{Ref: Ref{objects.PeerAuthentication, pa.Namespace, pa.Name}, Accepted: true, EnforcedBy: ztunnel},
 	}
+	r.allKnown(&pa.Spec)
 	if why, ok := pa.Annotations[objects.UnreadableAnnotation]; ok {
 		r.fail("", fmt.Errorf("%s", why))
 	}

@@ -57,9 +57,6 @@ func (r *reader) rule(path string, in *istioapi.Rule) []*security.Rule {
 		r.fail(path, errors.New("empty"))
 		return nil
 	}
-	if len(in.ProtoReflect().GetUnknown()) > 0 {
-		r.fail(path, errors.New("a field that is not known to this version"))
-	}
 	before := len(r.refused)
 	rest := r.operations(path, in.GetTo())
 	for i, c := range in.GetWhen() {
@@ -131,13 +128,9 @@ func (r *reader) needsL7(path string, fields []field) {
 	}
 }
 
-// notEmpty refuses a source or operation that says nothing: taken by its word it would match all. So
-// would one of which only a part is known to this version.
+// notEmpty refuses a source or operation that says nothing: taken by its word it would match all.
 func (r *reader) notEmpty(path string, m proto.Message) {
-	switch {
-	case proto.Size(m) == 0:
+	if proto.Size(m) == 0 {
 		r.fail(path, errors.New("empty"))
-	case len(m.ProtoReflect().GetUnknown()) > 0:
-		r.fail(path, errors.New("a field that is not known to this version"))
 	}
 }
