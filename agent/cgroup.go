@@ -36,9 +36,9 @@ func parseMounts(mountinfo, root string) (cgroups, error) {
 		if !ok || len(f) < 5 || !strings.HasPrefix(after, "cgroup2 ") {
 			continue
 		}
-		at := f[4]
+		at := unescape(f[4])
 		if root == "" && best.mount == "" || root != "" && within(root, at) && len(at) > len(best.mount) {
-			best = cgroups{mount: at, mountRoot: f[3], root: root}
+			best = cgroups{mount: at, mountRoot: unescape(f[3]), root: root}
 		}
 	}
 	if best.mount == "" {
@@ -48,6 +48,11 @@ func parseMounts(mountinfo, root string) (cgroups, error) {
 		best.root = best.mount
 	}
 	return best, nil
+}
+
+// unescape undoes what the kernel does to blanks in mountinfo.
+func unescape(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
 // below resolves a directory that must be a cgroup below the root: the root's own id would stand for everything.

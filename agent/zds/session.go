@@ -165,6 +165,9 @@ func rights(oob []byte) ([]int, error) {
 	}
 	var fds []int
 	for i := range msgs {
+		if len(msgs[i].Data)%4 != 0 { // ParseUnixRights would panic
+			return fds, fmt.Errorf("%w: control message of %d bytes", ErrProtocol, len(msgs[i].Data))
+		}
 		got, err := unix.ParseUnixRights(&msgs[i])
 		if err != nil {
 			return fds, fmt.Errorf("%w: descriptors: %w", ErrProtocol, err)
