@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -27,6 +29,7 @@ func TestChaos(t *testing.T) {
 		}
 	})
 	m := newMesh(t, app)
+	goroutines, fds := runtime.NumGoroutine(), openFDs(t)
 	dead := closedPort(t)
 	m.client.d.accepted = func(*engine.Record) engine.Plan {
 		p := m.toTunnel()
@@ -72,6 +75,11 @@ func TestChaos(t *testing.T) {
 	wg.Wait()
 	m.server.Remove(m.server.pod, reason.PodGone)
 	m.client.Remove(m.client.pod, reason.PodGone)
+	_, _ = m.client.Close(), m.server.Close()
+	eventually(t, "nothing is left", func() bool {
+		runtime.GC() // net keeps the pipes of splice until then
+		return runtime.NumGoroutine() <= goroutines && openFDs(t) <= fds
+	})
 	for _, s := range []*side{m.client, m.server} {
 		s.d.mu.Lock()
 		if made := int(s.lastID.Load()); len(s.d.closed) == 0 || len(s.d.closed) > made {
@@ -94,7 +102,7 @@ func visit(to netip.AddrPort, how int) {
 	}
 	defer nc.Close()
 	c := nc.(*net.TCPConn)
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(300 * time.Millisecond))
 	_, _ = c.Write(make([]byte, rand.IntN(100_000)))
 	switch how {
 	case 0:
@@ -107,6 +115,15 @@ func visit(to netip.AddrPort, how int) {
 	case 3:
 		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
 	}
+}
+
+func openFDs(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(fds)
 }
 
 func disturb(m *mesh) {
