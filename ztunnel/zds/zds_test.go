@@ -215,7 +215,9 @@ func TestAddCarriesSockets(t *testing.T) {
 		if ack, _ := a.ask(addOf("u", v6), files(t, 1+len(Slots(v6)))...); ack.GetError() != "" {
 			t.Fatal(ack.GetError())
 		}
+		h.mu.Lock()
 		p := h.pods[0]
+		h.mu.Unlock()
 		if p.Name != "web" || p.Mark != 77 || p.V6 != v6 || len(p.Listeners) != len(Slots(v6)) || !slices.Equal(p.Addrs, []netip.Addr{netip.MustParseAddr("10.0.0.1")}) {
 			t.Errorf("got %+v", p)
 		}
@@ -285,7 +287,7 @@ func TestAnswersCarryStateAndDescriptors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer own.Close()
+	t.Cleanup(func() { own.Close() }) // after the client has ended
 	fds := files(t, 7)
 	h := &recorder{t: t, own: own, give: Sockets{V6: true, Mark: 5, NetNS: fds[0], Listeners: fds[1:]}}
 	_, l := run(t, h)
