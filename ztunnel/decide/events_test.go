@@ -234,3 +234,18 @@ func TestDryRunIsCounted(t *testing.T) {
 		t.Error(log.String())
 	}
 }
+
+func TestWaitsAreNotHits(t *testing.T) {
+	w, reg, _ := watched(t)
+	near := w.serve("near")
+	w.addresses(pod("near", "here", named("shop/later"), "10.0.0.2"))
+	r := w.tunnel(near, "client", "10.0.0.1", "10.0.0.2:80")
+	for range 3 {
+		wantPlan(t, w.d.Connect(r), engine.Wait, "policy_unknown")
+	}
+	w.policies(policy("later", security.Scope_WORKLOAD_SELECTOR, security.Action_ALLOW, principal("client")))
+	wantPlan(t, w.d.Connect(r), engine.Deliver, "")
+	if got := read(t, reg, "ambit_policy_hits_total"); got != 1 {
+		t.Errorf("%v hits", got)
+	}
+}

@@ -184,3 +184,22 @@ func TestEndpointFamily(t *testing.T) {
 		}
 	}
 }
+
+func TestEndpointOfAnotherNetwork(t *testing.T) {
+	w, client := shop(t, nil)
+	w.addresses(pod("far", "there", and(in("shop/web.shop"), func(w *workload.Workload) { w.Network = "other" }), "10.0.1.1"))
+	wantPlan(t, w.d.Accepted(w.outbound(client, vip+":80")), engine.Refuse, "no_healthy_upstream")
+}
+
+// A hand-over is judged by the caller's identity, and waits like a tunnel would.
+func TestHandOverIsJudged(t *testing.T) {
+	for account, action := range map[string]engine.Action{"client": engine.Deliver, "near": engine.Refuse} {
+		w, client := shop(t, nil)
+		w.addresses(pod("near", "here", nil, "10.0.0.2"))
+		w.serve("near")
+		w.policies(policy("only", security.Scope_NAMESPACE, security.Action_ALLOW, principal(account)))
+		if p := w.d.Accepted(w.outbound(client, "10.0.0.2:80")); p.Action != action {
+			t.Errorf("ALLOW %s: %s", account, show(p))
+		}
+	}
+}

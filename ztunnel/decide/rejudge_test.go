@@ -144,3 +144,17 @@ func TestWatcher(t *testing.T) {
 	}
 	expect("held connection")
 }
+
+// The later judgement sees the address that the first one saw, not what the application bound.
+func TestRejudgeHandOverSource(t *testing.T) {
+	w, _ := server(t)
+	w.addresses(pod("client", "here", nil, "10.0.0.1"))
+	client := w.serve("client")
+	r := w.record(engine.Outbound, client, "10.0.7.7:40000", "10.0.0.9:8080")
+	w.establish(r, w.d.Accepted(r))
+	w.policies(policy("net", security.Scope_NAMESPACE, security.Action_ALLOW,
+		&security.Match{SourceIps: []*security.Address{{Address: ip("10.0.7.7"), Length: 32}}}))
+	if why, ok := w.d.Rejudge(r); ok || why != reason.PolicyChanged {
+		t.Errorf("%q %v", why, ok)
+	}
+}

@@ -15,7 +15,7 @@ func byHostname(snap *mesh.Snapshot, w *mesh.Workload, host string, port uint16)
 		if s == nil || !strings.EqualFold(s.Hostname, host) || svc != nil && svc.Key < s.Key {
 			continue
 		}
-		if t, has := targetPort(s, &mesh.Endpoint{Workload: w, Ports: ports}, port); has && !reserved(t) {
+		if t, has := targetPort(s, &mesh.Endpoint{Workload: w, Ports: ports}, port); has {
 			svc, target, ok = s, t, true
 		}
 	}
