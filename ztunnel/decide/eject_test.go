@@ -7,7 +7,6 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/balance"
 	"github.com/ambitmesh/ambit/internal/hbone"
-	"github.com/ambitmesh/ambit/internal/mesh"
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
