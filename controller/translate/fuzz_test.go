@@ -143,3 +143,23 @@ func noWiderThanWritten(t *testing.T, ap *istiosecurity.AuthorizationPolicy, p *
 		}
 	}
 }
+
+// A field that is not known may be a restriction: passing over it would open.
+func TestUnknownFieldsAreRefused(t *testing.T) {
+	for name, raw := range map[string]string{
+		"of the policy":   "\xf8\x07\x01",
+		"of a rule":       "\x12\x03\xf8\x07\x01",
+		"of a source":     "\x12\x07\x0a\x05\x0a\x03\xf8\x07\x01",
+		"beside a source": "\x12\x05\x0a\x03\xf8\x07\x01",
+	} {
+		ap := &istiosecurity.AuthorizationPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "p"}}
+		if err := proto.Unmarshal([]byte(raw), &ap.Spec); err != nil {
+			t.Fatal(err)
+		}
+		o := Options{}
+		o.fill()
+		if p := o.authorization(ap); !p.bad {
+			t.Errorf("%s: a field of a later version is passed over: %v", name, p.message)
+		}
+	}
+}

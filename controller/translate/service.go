@@ -70,6 +70,9 @@ func unheededBy(s *corev1.Service) (parts []string) {
 	if a := s.Spec.SessionAffinity; a != "" && a != corev1.ServiceAffinityNone {
 		parts = append(parts, fmt.Sprintf("spec.sessionAffinity: %s is %s", a, notSupported))
 	}
+	if d := s.Spec.TrafficDistribution; d != nil && *d != "" {
+		parts = append(parts, fmt.Sprintf("spec.trafficDistribution: %s is %s: endpoints are chosen wherever they are", *d, notSupported))
+	}
 	if len(s.Spec.ExternalIPs) > 0 {
 		parts = append(parts, "spec.externalIPs: connections to them are not balanced by the mesh")
 	}
