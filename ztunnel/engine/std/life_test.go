@@ -106,7 +106,7 @@ func TestRemoveServer(t *testing.T) {
 	if r := m.server.d.ended(engine.HBONE, 1)[0]; r.Reason != reason.PodGone {
 		t.Errorf("server: %q %s", r.Reason, r.Detail)
 	}
-	if r := m.client.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.TunnelLost && r.Detail != "reset by the server" {
+	if r := m.client.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.TunnelLost && r.Detail != engine.ResetByServer {
 		t.Errorf("client: %q %s", r.Reason, r.Detail)
 	}
 }
@@ -131,8 +131,7 @@ func TestRemoveDestination(t *testing.T) {
 	if r := s.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.PodGone {
 		t.Errorf("%q %s", r.Reason, r.Detail)
 	}
-	c = connect(t, to)
-	_, _ = io.ReadAll(c)
+	refusedConn(t, &mesh{out: to})
 	for _, r := range s.d.ended(engine.Outbound, 2) {
 		if r.Reason != reason.PodGone && r.Reason != reason.Unreachable {
 			t.Errorf("%q %s", r.Reason, r.Detail)

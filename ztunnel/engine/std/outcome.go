@@ -8,6 +8,7 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
 
 // outcome is how a flow ended. As an error it is the cause of a context that ends flows.
@@ -28,17 +29,30 @@ func outcomeOf(ctx context.Context) outcome {
 	return outcome{reason: reason.Internal, detail: "ended without a cause"}
 }
 
+// The sides of a flow, in details.
+const (
+	opener = "client" // who opened it
+	made   = "server" // the leg that was made
+)
+
 // broken judges the error of a leg. That one side resets is its right, and no failure of the mesh.
 func broken(side string, err error) *outcome {
 	switch {
 	case errors.Is(err, hbone.ErrConnLost), errors.Is(err, hbone.ErrGone):
 		return &outcome{reason: reason.TunnelLost, detail: side + ": " + err.Error()}
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ENOTCONN):
-		return &outcome{detail: "reset by the " + side}
+		return &outcome{detail: resetBy(side)}
 	case errors.Is(err, syscall.ETIMEDOUT):
 		return &outcome{detail: "the " + side + " is gone: " + err.Error()}
 	}
 	return &outcome{reason: reason.Internal, detail: side + ": " + err.Error()}
+}
+
+func resetBy(side string) string {
+	if side == opener {
+		return engine.ResetByClient
+	}
+	return engine.ResetByServer
 }
 
 // refusalStatus is what a tunnel is answered with when a reason, not a plan, refuses it.

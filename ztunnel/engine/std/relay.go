@@ -14,15 +14,15 @@ func (f *flow) relay(to leg, plan engine.Plan) outcome {
 	defer stop()
 	if s, ok := f.from.(*streamLeg); ok {
 		if err := s.Respond(200, plan.Header...); err != nil {
-			f.cancel(broken("client", err))
+			f.cancel(broken(opener, err))
 		}
 	}
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		f.copy(to, f.from, &counter{n: &f.rec.Sent}, "client", "server")
+		f.copy(to, f.from, &counter{n: &f.rec.Sent}, opener, made)
 	}()
-	f.copy(f.from, to, &counter{n: &f.rec.Received, first: f.answered}, "server", "client")
+	f.copy(f.from, to, &counter{n: &f.rec.Received, first: f.answered}, made, opener)
 	<-sent
 	if f.ctx.Err() != nil {
 		f.from.cut()
