@@ -119,16 +119,16 @@ func peerAddr(ctx context.Context) string {
 type why string
 
 const (
-	whyLimit       why = "limit"         // too many at once, or too often
-	whyNotReady    why = "not_ready"     // the controller has not read its objects yet
-	whyBadRequest  why = "bad_request"   // no readable request, or it names more than one identity
-	whyCredential  why = "no_credential" // neither certificate nor token, or of another mesh
-	whyToken       why = "bad_token"     // unknown, used, expired, or for another node
-	whyTrustDomain why = "trust_domain"  // an identity of another trust domain
-	whyNotOwn      why = "not_own"       // another's identity, for a caller that may have its own only
-	whyNotOnNode   why = "not_on_node"   // no pod of that identity runs on the caller's node
-	whyExpired     why = "expired"       // the caller's certificate ended meanwhile
-	whyInternal    why = "internal"      // our own failure
+	whyLimit       why = "limit"           // too many at once, or too often
+	whyNotReady    why = "not_ready"       // the controller has not read its objects yet
+	whyBadRequest  why = "bad_request"     // no readable request, or it names more than one identity
+	whyCredential  why = "unauthenticated" // neither certificate nor token, or of another mesh
+	whyToken       why = "bad_token"       // unknown, used, expired, or for another node
+	whyTrustDomain why = "trust_domain"    // an identity of another trust domain
+	whyNotOwn      why = "not_own"         // another's identity, for a caller that may have its own only
+	whyNotOnNode   why = "not_on_node"     // no pod of that identity runs on the caller's node
+	whyExpired     why = "expired"         // the caller's certificate ended meanwhile
+	whyInternal    why = "internal"        // our own failure
 )
 
 // refusal is why not, and what is told of it.

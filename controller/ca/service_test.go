@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -233,7 +234,7 @@ func badCSRs(t testing.TB) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flipped := []byte(good)
+	flipped := slices.Clone(good)
 	flipped[len(flipped)/2] ^= 1
 	return map[string]string{
 		"nothing": "", "text": "hello", "two": string(good) + string(good), "large": string(good) + strings.Repeat("x", maxCSR),

@@ -195,9 +195,10 @@ func (c *controller) askCSR(creds credentials.TransportCredentials, token, csr, 
 // connect starts the proxy's xDS client; the store outlives it.
 func (m *machine) connect() *machine {
 	m.t.Helper()
+	addr := m.c.addr
 	cl, err := client.NewClient(client.ClientConfig{
 		Dial: func(context.Context) (*grpc.ClientConn, error) {
-			return grpc.NewClient(m.c.addr, append(client.DialOptions(), grpc.WithTransportCredentials(certTLS(m.cert)))...)
+			return grpc.NewClient(addr, append(client.DialOptions(), grpc.WithTransportCredentials(certTLS(m.cert)))...)
 		},
 		Node: &discovery.Node{Id: "ztunnel~127.0.0.1~" + m.name + ".ambit~ambit.svc.cluster.local"}, Store: m.store,
 		OnPlain: func(uid string) { m.mu.Lock(); defer m.mu.Unlock(); m.plain[uid] = true }, MaxBackoff: 50 * time.Millisecond,
@@ -285,8 +286,8 @@ func TestAdminSocket(t *testing.T) {
 	until(t, "ready", func() bool { code, _ := get("GET", "/healthz/ready"); return code == 200 })
 	_, body := get("GET", "/status")
 	var st struct {
-		Ready    bool
-		Problems []objects.Problem
+		Ready    bool              `json:"ready"`
+		Problems []objects.Problem `json:"problems"`
 	}
 	if err := json.Unmarshal([]byte(body), &st); err != nil || !st.Ready || len(st.Problems) != 1 || !strings.Contains(st.Problems[0].Reason, "nonsense") {
 		t.Errorf("status: %v\n%s", err, body)

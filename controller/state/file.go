@@ -15,7 +15,7 @@ func WriteFile(path string, b []byte, mode fs.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	defer os.Remove(tmp.Name()) // nothing is there after the rename
+	defer os.Remove(tmp.Name()) //nolint:errcheck // nothing is there after the rename
 	if err := fill(tmp, b, mode); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

@@ -47,7 +47,7 @@ func newWorld(t testing.TB, mutate func(*Config, *CaptureOptions)) *world {
 	l := bufconn.Listen(1 << 20)
 	g := grpc.NewServer(grpc.WaitForHandlers(true))
 	discovery.RegisterAggregatedDiscoveryServiceServer(g, s)
-	go g.Serve(l) //nolint:errcheck // ends with Stop
+	go g.Serve(l) // ends with Stop
 	t.Cleanup(g.Stop)
 	conn, err := grpc.NewClient("passthrough:///x", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }),

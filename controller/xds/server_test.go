@@ -210,7 +210,7 @@ func TestLargeChangesAreSplit(t *testing.T) {
 	p.ack(p.want(AuthorizationType, nil, nil))
 	p.ack(p.want(AddressType, nil, nil))
 	var all []Resource
-	for _, n := range strings.Split("abcdefghij", "") {
+	for n := range strings.SplitSeq("abcdefghij", "") {
 		all = append(all, address(t, "c//Pod/a/"+n, strings.Repeat(n, 800)))
 	}
 	w.apply(nil, all, nil, nil, nil)
