@@ -176,7 +176,7 @@ func (a *Agent) applyLocked(ctx context.Context, v View) {
 			continue
 		}
 		seen[obj.UID] = true
-		w := wishOf(v.Namespaces[obj.Namespace], obj)
+		w := wishOf(v, obj)
 		p := a.pods[obj.UID]
 		if p == nil {
 			if obj.Finished {

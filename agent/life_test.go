@@ -209,6 +209,16 @@ func TestExcludedPorts(t *testing.T) {
 		})
 	}
 	p.check(t, p.x.Process, stage.Dial{To: stage.At(p.s.V4, 8080)}, want{who: "s", client: p.x.V4.String(), events: []string{"in s " + p.x.V4.String() + ">" + stage.At(p.s.V4, 8080)}})
+	p.Put("strict", "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: shop}\nspec: {mtls: {mode: STRICT}}\n")
+	to := stage.At(p.s.V4, 9090)
+	p.eventually("the exclusion is void under STRICT", func() error {
+		p.proxy.Log(t)
+		c := p.x.Dial(t, stage.Dial{To: to})
+		if log := p.proxy.Log(t); c.Err != "" || len(log) != 1 {
+			return fmt.Errorf("%+v through %v", c, log)
+		}
+		return nil
+	})
 }
 
 func TestLegLimitCrowdsOutNoProbe(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	security "istio.io/client-go/pkg/apis/security/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
 
@@ -36,9 +37,13 @@ func (w *objectsWorld) Watch(ctx context.Context, changed func(View)) error {
 	if err != nil {
 		return fmt.Errorf("watch pods: %w", err)
 	}
+	peers, err := objects.Informer[*security.PeerAuthentication](w.src, objects.PeerAuthentication)
+	if err != nil {
+		return fmt.Errorf("watch peer authentications: %w", err)
+	}
 	poke := make(chan struct{}, 1)
 	g, ctx := errgroup.WithContext(ctx)
-	for _, inf := range []cache.SharedIndexInformer{namespaces, pods} {
+	for _, inf := range []cache.SharedIndexInformer{namespaces, pods, peers} {
 		if _, err := inf.AddEventHandler(onAny(poke)); err != nil {
 			return fmt.Errorf("watch objects: %w", err)
 		}
@@ -46,11 +51,11 @@ func (w *objectsWorld) Watch(ctx context.Context, changed func(View)) error {
 	}
 	g.Go(func() error { return w.src.Run(ctx) })
 	g.Go(func() error {
-		if !cache.WaitForCacheSync(ctx.Done(), namespaces.HasSynced, pods.HasSynced) {
+		if !cache.WaitForCacheSync(ctx.Done(), namespaces.HasSynced, pods.HasSynced, peers.HasSynced) {
 			return nil // ctx ended
 		}
 		for {
-			changed(w.view(namespaces, pods))
+			changed(w.view(namespaces, pods, peers))
 			if !wait(ctx, poke) {
 				return nil
 			}
@@ -93,7 +98,7 @@ func onAny(poke chan<- struct{}) cache.ResourceEventHandler {
 	}
 }
 
-func (w *objectsWorld) view(namespaces, pods cache.SharedIndexInformer) View {
+func (w *objectsWorld) view(namespaces, pods, peers cache.SharedIndexInformer) View {
 	v := View{Namespaces: map[string]Namespace{}}
 	for _, ns := range objects.ListerOf[*corev1.Namespace](namespaces).List() {
 		v.Namespaces[ns.Name] = Namespace{Labels: ns.Labels, Annotations: ns.Annotations}
@@ -102,6 +107,9 @@ func (w *objectsWorld) view(namespaces, pods cache.SharedIndexInformer) View {
 		if p.Spec.NodeName == w.node {
 			v.Pods = append(v.Pods, podOf(p))
 		}
+	}
+	for _, p := range objects.ListerOf[*security.PeerAuthentication](peers).List() {
+		v.Peers = append(v.Peers, peerOf(p))
 	}
 	return v
 }

@@ -20,7 +20,8 @@ type wish struct {
 	notes    []string // what is asked and not honoured
 }
 
-func wishOf(ns Namespace, p Pod) wish {
+func wishOf(v View, p Pod) wish {
+	ns := v.Namespaces[p.Namespace]
 	w := wish{desired: DesiredNone}
 	mode, from := p.Labels[labelMode], "pod"
 	if mode == "" {
@@ -41,14 +42,14 @@ func wishOf(ns Namespace, p Pod) wish {
 		w.why = fmt.Sprintf("%s label %s=%s is neither ambient nor none", from, labelMode, clip(mode))
 	}
 	if list, ok := p.Annotations[annotationExclude]; ok && w.desired == DesiredAmbient {
-		w.exclude(ns, list)
+		w.exclude(ns, list, func(port uint16) bool { return v.strict(p, port) })
 	}
 	return w
 }
 
 // exclude takes the annotation only if the namespace allows it: else a pod's author could take the
-// pod out of the namespace's policy.
-func (w *wish) exclude(ns Namespace, list string) {
+// pod out of the namespace's policy. Under STRICT it is void.
+func (w *wish) exclude(ns Namespace, list string, strict func(port uint16) bool) {
 	if ns.Annotations[annotationAllowExclude] != "true" {
 		w.notes = append(w.notes, annotationExclude+" is not honoured: the namespace does not allow it")
 		return
@@ -61,6 +62,8 @@ func (w *wish) exclude(ns Namespace, list string) {
 		case port == hbonePort:
 			w.notes = append(w.notes, annotationExclude+": 15008 is the mesh's own")
 		case slices.Contains(w.excluded, uint16(port)):
+		case strict(uint16(port)):
+			w.notes = append(w.notes, fmt.Sprintf("%s: port %d is not excluded: mutual TLS is STRICT there", annotationExclude, port))
 		default:
 			w.excluded = append(w.excluded, uint16(port))
 		}

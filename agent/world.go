@@ -12,10 +12,11 @@ type World interface {
 	Watch(ctx context.Context, changed func(View)) error
 }
 
-// View is the namespaces and this node's pods at one moment. Immutable.
+// View is the namespaces, PeerAuthentications and this node's pods at one moment. Immutable.
 type View struct {
 	Namespaces map[string]Namespace
 	Pods       []Pod
+	Peers      []Peer // of all namespaces
 }
 
 // Namespace is what counts of a namespace.

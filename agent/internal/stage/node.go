@@ -275,13 +275,13 @@ func addresses(dev string, cidrs ...string) error {
 // Namespace writes the pods' namespace with labels and annotations (YAML flow maps).
 func (n *Node) Namespace(labels, annotations string) {
 	n.t.Helper()
-	n.put("namespace", fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {%s}, annotations: {%s}}\n", labels, annotations))
+	n.Put("namespace", fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {%s}, annotations: {%s}}\n", labels, annotations))
 }
 
 // Write writes the pod's object.
 func (p *Pod) Write() {
 	p.node.t.Helper()
-	p.node.put("pod-"+p.Name, fmt.Sprintf(`apiVersion: v1
+	p.node.Put("pod-"+p.Name, fmt.Sprintf(`apiVersion: v1
 kind: Pod
 metadata:
   {name: %s, namespace: shop, uid: %s, labels: {%s}, annotations: {ambit.dev/netns: %s, ambit.dev/cgroup: %s%s}}
@@ -298,7 +298,8 @@ func (p *Pod) Delete() {
 	}
 }
 
-func (n *Node) put(name, yaml string) {
+// Put writes an object.
+func (n *Node) Put(name, yaml string) {
 	n.t.Helper()
 	path := filepath.Join(n.Objects, name+".yaml")
 	tmp := filepath.Join(n.RunDir, name+".new")
