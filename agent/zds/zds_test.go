@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,14 +28,20 @@ func (h handler) Serve(ctx context.Context, s *Session) { h.serve(ctx, s) }
 // start runs a server and connects to it.
 func start(t *testing.T, h handler) *net.UnixConn {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "zds", "zds.sock")
+	path, dial := startServer(t, h, func() {})
+	return dial(t, path)
+}
+
+func startServer(t *testing.T, h handler, refused func()) (path string, dial func(*testing.T, string) *net.UnixConn) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "zds", "zds.sock")
 	l, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	s := &Server{Log: slog.New(slog.DiscardHandler), Handler: h, Now: time.Now, Refused: func() {}}
+	s := &Server{Log: slog.New(slog.DiscardHandler), Handler: h, Now: time.Now, Refused: refused}
 	go func() { done <- s.Run(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
@@ -47,6 +54,11 @@ func start(t *testing.T, h handler) *net.UnixConn {
 			t.Errorf("%s: %v %v, want %o", p, info.Mode(), err, want)
 		}
 	}
+	return path, call
+}
+
+func call(t *testing.T, path string) *net.UnixConn {
+	t.Helper()
 	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
 	if err != nil {
 		t.Fatal(err)
@@ -189,4 +201,54 @@ func FuzzRights(f *testing.F) {
 			t.Errorf("unexpected error: %v", err)
 		}
 	})
+}
+
+func TestAnswerThatNobodyAskedForEndsTheSession(t *testing.T) {
+	served := make(chan *Session, 1)
+	c := start(t, handler{anyone, func(ctx context.Context, s *Session) { served <- s; <-s.Done() }})
+	write(t, c, &pb.ZdsHello{Version: pb.Version_V2, Instance: "x"})
+	s := <-served
+	write(t, c, &pb.WorkloadResponse{Payload: &pb.WorkloadResponse_Ack{Ack: &pb.Ack{Pod: &pb.PodState{PlainKnown: true}}}})
+	select {
+	case <-s.Done():
+	case <-time.After(time.Minute):
+		t.Fatal("the session stands: the answer would be taken for the next request's")
+	}
+	if _, _, err := s.Do(t.Context(), &pb.WorkloadRequest{}); err == nil {
+		t.Error("a request on an ended session was answered")
+	}
+}
+
+func TestFloodLeavesRoomForOne(t *testing.T) {
+	served := make(chan string, 64)
+	var refused atomic.Int64
+	path, dial := startServer(t, handler{anyone, func(_ context.Context, s *Session) { served <- s.Hello.Instance; <-s.Done() }}, func() { refused.Add(1) })
+	for range 2 * maxSessions { // they say nothing
+		dial(t, path)
+	}
+	for end := time.Now().Add(time.Minute); refused.Load() == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody was refused")
+		}
+	}
+	// As soon as one of the silent ones is timed out a good one is served.
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		c := dial(t, path)
+		b, err := proto.Marshal(&pb.ZdsHello{Version: pb.Version_V2, Instance: "good"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write(b) //nolint:errcheck // refused: the next one
+		select {
+		case who := <-served:
+			if who != "good" {
+				t.Errorf("%q was served", who)
+			}
+			return
+		case <-time.After(time.Second):
+		}
+		if time.Now().After(end) {
+			t.Fatal("the good one was never served")
+		}
+	}
 }

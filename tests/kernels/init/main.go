@@ -1,0 +1,90 @@
+// Command init is the first process of the virtual machine: it mounts what the tests need, inserts the
+// modules named in /modules/order, runs the test binaries named in /tests, and ends the machine.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	code := 1
+	if err := prepare(); err != nil {
+		fmt.Println("init:", err)
+	} else {
+		code = run()
+	}
+	fmt.Println("EXIT", code)
+	unix.Sync()
+	time.Sleep(time.Second)                                            // the serial port is slow
+	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART); err != nil { // qemu runs with -no-reboot
+		fmt.Println("init: reboot:", err)
+	}
+	select {}
+}
+
+func prepare() error {
+	for _, m := range []struct{ kind, at string }{
+		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/tmp"},
+		{"cgroup2", "/sys/fs/cgroup"}, {"bpf", "/sys/fs/bpf"},
+	} {
+		if err := os.MkdirAll(m.at, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(m.kind, m.at, m.kind, 0, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", m.at, err)
+		}
+	}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err
+	}
+	fmt.Println("BOOTED", unix.ByteSliceToString(u.Release[:]))
+	order, err := os.ReadFile("/modules/order")
+	if err != nil {
+		return err
+	}
+	for name := range strings.FieldsSeq(string(order)) {
+		if err := insert(filepath.Join("/modules", name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func insert(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil {
+		return fmt.Errorf("insert %s: %w", path, err)
+	}
+	return nil
+}
+
+func run() (code int) {
+	tests, err := filepath.Glob("/tests/*.test")
+	if err != nil || len(tests) == 0 {
+		fmt.Println("init: no tests:", err)
+		return 1
+	}
+	for _, path := range tests {
+		cmd := exec.Command(path, "-test.v", "-test.short", "-test.timeout=30m")
+		cmd.Dir, cmd.Stdout, cmd.Stderr = "/tmp", os.Stdout, os.Stdout
+		cmd.Env = []string{"PATH=/", "TMPDIR=/tmp", "HOME=/tmp"}
+		fmt.Println("RUN", filepath.Base(path))
+		if err := cmd.Run(); err != nil {
+			fmt.Println("init:", path, err)
+			code = 1
+		}
+	}
+	return code
+}
