@@ -144,7 +144,7 @@ func (m *Mesh) peerStatus(p *peer) Status {
 		covers := q.before(p) && selects(q.selector, p.selector) && (len(q.selector) > 0) == (len(p.selector) > 0)
 		if covers {
 			st.EnforcedBy = ""
-			st.Parts = append(slices.Clone(st.Parts), "not enforced: "+q.status.Ref.String()+" is older and applies to the same pods")
+			st.Parts = append(slices.Clone(st.Parts), "not enforced: "+q.status.Ref.String()+" comes before it and applies to the same pods")
 			return st
 		}
 	}
