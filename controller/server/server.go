@@ -84,7 +84,7 @@ func (s *Server) build() (err error) {
 		cache: s.cache, captures: s.caps, claims: claimsIn(c.StateDir), log: c.Log, coalesce: c.Coalesce,
 		wake: make(chan struct{}, 1), pods: map[string]struct{}{}, announced: map[string]string{}}
 	if s.ca.Fresh() {
-		s.caps.Restore(nil) // a mesh that has just begun: no proxy has claimed anything
+		s.caps.Begin()
 	} else if err := s.feed.claims.restore(s.caps); err != nil {
 		c.Log.Error("proxies will repeat which pods they capture", "error", err)
 	}
@@ -117,7 +117,7 @@ func (s *Server) services() (err error) {
 		grpc.ConnectionTimeout(10*time.Second), grpc.MaxConcurrentStreams(maxStreams), grpc.MaxRecvMsgSize(maxRequest), grpc.WaitForHandlers(true),
 		// Proxies ping every 30 s, as Istio's do.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}))
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, MaxConnectionIdle: 5 * time.Minute}))
 	discovery.RegisterAggregatedDiscoveryServiceServer(s.grpc, s.xds)
 	capb.RegisterIstioCertificateServiceServer(s.grpc, signer)
 	return s.register()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ambitmesh/ambit/controller/xds"
 	"github.com/ambitmesh/ambit/internal/mesh"
+	"github.com/ambitmesh/ambit/internal/objects"
 )
 
 // sent counts the resources that a store was told about in Apply, by watching its changes.
@@ -52,6 +53,33 @@ func TestRestartedControllerIsNotBehind(t *testing.T) {
 	if len(m.store.Snapshot().Seen()) == 0 {
 		t.Error("the proxy has seen no versions")
 	}
+}
+
+func TestControllerThatIsBehindTakesNobodyBack(t *testing.T) {
+	c := startController(t, nil)
+	c.put("a.yaml", podYAML("a", "n1", "10.0.0.1"))
+	c.run()
+	m := c.join("n1").connect()
+	until(t, "synced", func() bool { return m.store.Snapshot().Synced() && m.store.Snapshot().Workload(uidOf("a")) != nil })
+	c.stop()
+	c.drop("a.yaml")
+	c.mutate = func(cfg *Config) { // as a replica that lags behind the first one
+		cfg.Source = func(uint32) objects.Source {
+			return objects.NewDirectory(filepath.Join(c.dir, "objects"), objects.Options{Epoch: 1})
+		}
+	}
+	c.run()
+	until(t, "held", func() bool {
+		p := c.server.Status().Proxies
+		return len(p) == 1 && p[0].Types[xds.AddressType].Held
+	})
+	if m.store.Snapshot().Workload(uidOf("a")) == nil {
+		t.Error("a controller that is behind removed a pod")
+	}
+	c.stop()
+	c.mutate = nil
+	c.run()
+	until(t, "the removal, from one that is not behind", func() bool { return m.store.Snapshot().Workload(uidOf("a")) == nil })
 }
 
 func TestCaptureIsConfirmedWhenAllKnow(t *testing.T) {

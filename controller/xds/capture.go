@@ -107,6 +107,14 @@ func (c *Captures) Restore(claims map[string][]string) {
 	}
 }
 
+// Begin says that this is the mesh's first controller: no proxy knows anything yet, so nobody has to be
+// waited for.
+func (c *Captures) Begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.blank, c.started = false, time.Time{}
+}
+
 // Claims returns node to uids, for Restore.
 func (c *Captures) Claims() map[string][]string {
 	c.mu.Lock()

@@ -243,3 +243,14 @@ func TestNothingIsRetiredBeforeOtherProxiesHadTimeToComeBack(t *testing.T) {
 	c.tick()
 	c.expect(t, p1, nil, []string{"a"})
 }
+
+func TestFirstControllerWaitsForNobody(t *testing.T) {
+	clk := &clock{t: time.Unix(1_000_000, 0)}
+	c := &capturing{Captures: NewCaptures(CaptureOptions{Now: clk.now}), clock: clk, runs: map[string]string{"a": "n1"}, says: map[string]bool{}}
+	c.Begin()
+	p1 := c.connect("n1")
+	c.want(p1, nil, []string{"a"})
+	c.settle()
+	c.acknowledged(p1, c.seq)
+	c.expect(t, p1, nil, []string{"a"})
+}

@@ -31,6 +31,6 @@
 // retirement once every connected proxy has acknowledged that the pod is plain: only then may the
 // node close the pod's tunnel port. A proxy that does not acknowledge for AckWait counts no longer,
 // until it does. A proxy that was lost less than StartGrace ago is likely to come back with what it
-// knew, so it counts for retirements until then, and a new controller confirms no retirement before
-// StartGrace.
+// knew, so it counts for retirements until then, and a restarted controller confirms no retirement
+// before StartGrace.
 package xds
