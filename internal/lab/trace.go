@@ -48,6 +48,11 @@ func (t *Trace) Port(port uint16) *Trace {
 	return t.filter(func(s Segment) bool { return s.Src.Port() == port || s.Dst.Port() == port })
 }
 
+// Opening leaves what opens a connection or has a payload: not the refusal of one.
+func (t *Trace) Opening() *Trace {
+	return t.filter(func(s Segment) bool { return s.Flags&FlagSYN != 0 || len(s.Payload) > 0 })
+}
+
 func (t *Trace) filter(yes func(Segment) bool) *Trace {
 	out := &Trace{}
 	for _, s := range t.Segments {

@@ -132,8 +132,8 @@ func (s *shop) bothKilled(t *testing.T) {
 			}
 			trace, err := capture.Stop()
 			must(t, err)
-			if n := len(trace.Port(portBanner).Flows()); n > 0 {
-				t.Errorf("%d flows to the application's port on the fabric", n)
+			if text := trace.Port(portBanner).Opening(); len(text.Segments) > 0 {
+				t.Errorf("%d calls in plaintext on the fabric, first %+v", len(text.Segments), text.Segments[0])
 			}
 		})
 	}

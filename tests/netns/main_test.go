@@ -21,6 +21,9 @@ var whyNot error
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if os.Getenv("AMBIT_ZDS") != "" { // TestZDSPeerHelper needs nothing
+		return m.Run()
+	}
 	if whyNot = lab.Unusable(); whyNot != nil {
 		fmt.Println("end-to-end tests are skipped:", whyNot)
 		return m.Run()

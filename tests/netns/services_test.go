@@ -136,10 +136,10 @@ func TestEjection(t *testing.T) {
 			t.Errorf("of 60 calls %v", r.Names)
 		}
 	})
-	eventually(t, func() error { return s.ejected("node-a", bad, true) })
+	eventually(t, func() error { return s.ejected("node-a", "pay", bad, true) })
 	_, err := program(t, bad).Listen(ctx(t), app.ListenArgs{Kind: app.Banner, Port: portBanner, Name: bad.FullName()})
 	must(t, err)
-	eventually(t, func() error { return s.ejected("node-a", bad, false) })
+	eventually(t, func() error { return s.ejected("node-a", "pay", bad, false) })
 	eventually(t, func() error {
 		if r := s.many(t, pay.At(false, 80), 30); r.Names[bad.FullName()] == 0 {
 			return fmt.Errorf("the endpoint is back and gets nothing: %v %v", r.Names, r.Errors)
@@ -154,8 +154,8 @@ func mustStopServing(t *testing.T, p *lab.Pod) {
 }
 
 // ejected checks what explain says of an endpoint.
-func (s *shop) ejected(node string, p *lab.Pod, want bool) error {
-	e, err := s.explain(ctx(s.t), node, "shop/client", "shop/pay", 80)
+func (s *shop) ejected(node, service string, p *lab.Pod, want bool) error {
+	e, err := s.explain(ctx(s.t), node, "shop/client", "shop/"+service, 80)
 	if err != nil {
 		return err
 	}

@@ -58,11 +58,14 @@ func (t *tally) report() Report {
 	return r
 }
 
-// short leaves the ports out, so that like errors count as one.
+// short leaves addresses and ports out, so that like errors count as one.
 func short(err error) string {
 	s := err.Error()
-	if i := strings.LastIndex(s, ": "); i >= 0 && (strings.HasPrefix(s, "dial ") || strings.HasPrefix(s, "read ") || strings.HasPrefix(s, "write ")) {
-		return s[:strings.Index(s, " ")] + s[i:]
+	last := strings.LastIndex(s, ": ")
+	for _, op := range []string{"dial", "read", "write", "writeto"} {
+		if last >= 0 && strings.HasPrefix(s, op+" ") {
+			return op + s[last:]
+		}
 	}
 	return s
 }

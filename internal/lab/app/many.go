@@ -126,6 +126,9 @@ func throw(a *GarbageArgs) error {
 	if _, err := x.Write(a.Payload); err != nil {
 		return err
 	}
+	if err := x.CloseWrite(); err != nil {
+		return err
+	}
 	_, err = io.Copy(io.Discard, x.r)
 	return err
 }

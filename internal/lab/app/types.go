@@ -136,7 +136,7 @@ type BulkReport struct {
 	Took           time.Duration
 }
 
-// GarbageArgs connects N times, sends Payload and waits for the other side to end the connection.
+// GarbageArgs connects N times, sends Payload, half-closes and waits for the other side to end the connection.
 type GarbageArgs struct {
 	Dial    DialArgs
 	N       int
