@@ -38,7 +38,7 @@ func (o Options) authorization(ap *istiosecurity.AuthorizationPolicy) *policy {
 	r.action(ap.Spec.Action)
 	p.message, p.selector = o.head(ap, r, selector), selector
 	p.message.Rules = r.rules(ap.Spec.Rules)
-	p.finish(ap, r)
+	p.finish(r)
 	return p
 }
 

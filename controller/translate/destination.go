@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -28,7 +29,7 @@ func readRule(dr *networking.DestinationRule) *rule {
 	out := &rule{key: key{dr.Namespace, dr.Name}, created: dr.CreationTimestamp.Time, host: fullHost(dr.Spec.Host, dr.Namespace),
 		unused: dr.Spec.WorkloadSelector != nil, status: Status{Ref: ref, Accepted: true, EnforcedBy: ztunnel}}
 	if dr.Spec.Host == "" {
-		r.fail("host", fmt.Errorf("empty"))
+		r.fail("host", errors.New("empty"))
 	}
 	if d := dr.Spec.TrafficPolicy.GetOutlierDetection(); d != nil {
 		out.outlier = r.outlier(d)

@@ -5,6 +5,8 @@
 // stale and translates only that.
 package translate
 
+import "cmp"
+
 // Options are the mesh's own names.
 type Options struct {
 	ClusterID     string // "" = Kubernetes
@@ -12,29 +14,27 @@ type Options struct {
 	RootNamespace string // where policies are for the whole mesh; "" = ambit-system
 }
 
-// Defaults of the wire format: they are left out of messages.
+// The defaults. Those of the wire format are left out of messages.
 const (
 	defaultCluster     = "Kubernetes"
 	defaultTrustDomain = "cluster.local"
 	defaultAccount     = "default"
+	defaultRoot        = "ambit-system"
 	domainSuffix       = "svc.cluster.local"
 )
 
-func (o *Options) fill() {
-	for _, d := range []struct {
-		field *string
-		value string
-	}{{&o.ClusterID, defaultCluster}, {&o.TrustDomain, defaultTrustDomain}, {&o.RootNamespace, "ambit-system"}} {
-		if *d.field == "" {
-			*d.field = d.value
-		}
+// filled returns the options with their defaults.
+func (o Options) filled() Options {
+	return Options{
+		ClusterID:     cmp.Or(o.ClusterID, defaultCluster),
+		TrustDomain:   cmp.Or(o.TrustDomain, defaultTrustDomain),
+		RootNamespace: cmp.Or(o.RootNamespace, defaultRoot),
 	}
 }
 
 // UID returns the name of a pod's workload.
 func (o Options) UID(namespace, name string) string {
-	o.fill()
-	return o.ClusterID + "//Pod/" + namespace + "/" + name
+	return o.filled().ClusterID + "//Pod/" + namespace + "/" + name
 }
 
 // Hostname returns a service's host name.

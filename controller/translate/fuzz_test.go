@@ -56,8 +56,7 @@ func FuzzObjects(f *testing.F) {
 }
 
 func checkPolicy(t *testing.T, ap *istiosecurity.AuthorizationPolicy) {
-	o := Options{}
-	o.fill()
+	o := Options{}.filled()
 	p := o.authorization(ap)
 	if p.message == nil {
 		if p.bad {
@@ -156,8 +155,7 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 		if err := proto.Unmarshal([]byte(raw), &ap.Spec); err != nil {
 			t.Fatal(err)
 		}
-		o := Options{}
-		o.fill()
+		o := Options{}.filled()
 		if p := o.authorization(ap); !p.bad {
 			t.Errorf("%s: a field of a later version is passed over: %v", name, p.message)
 		}

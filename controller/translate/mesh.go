@@ -45,9 +45,8 @@ type stale struct {
 
 // NewMesh returns an empty mesh. Its first Changes holds what every mesh has.
 func NewMesh(o Options) *Mesh {
-	o.fill()
 	return &Mesh{
-		opts: o, pods: newPodIndex(), nodes: map[string]*corev1.Node{}, services: newServiceIndex(),
+		opts: o.filled(), pods: newPodIndex(), nodes: map[string]*corev1.Node{}, services: newServiceIndex(),
 		endpoints: newEndpointIndex(), policies: newPolicyIndex(), peers: newPeerIndex(), rules: newRuleIndex(),
 		captured: map[string]set[string]{},
 		stale:    stale{set[key]{}, set[key]{}, set[key]{}, set[key]{}, set[key]{}, set[key]{}},

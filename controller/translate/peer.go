@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,17 +62,17 @@ func readPeer(pa *istiosecurity.PeerAuthentication) *peer {
 	}
 	r.allKnown(&pa.Spec)
 	if why, ok := pa.Annotations[objects.UnreadableAnnotation]; ok {
-		r.fail("", fmt.Errorf("%s", why))
+		r.fail("", errors.New(why))
 	}
 	for _, port := range slices.Sorted(maps.Keys(pa.Spec.PortLevelMtls)) {
 		at := fmt.Sprintf("portLevelMtls[%d]", port)
 		if port == 0 || port > 65535 {
-			r.fail(at, fmt.Errorf("is no port"))
+			r.fail(at, errors.New("is no port"))
 		}
 		p.ports[port] = r.mode(at+".mode", pa.Spec.PortLevelMtls[port])
 	}
 	if len(p.ports) > 0 && len(pa.Spec.Selector.GetMatchLabels()) == 0 {
-		r.fail("portLevelMtls", fmt.Errorf("needs a selector"))
+		r.fail("portLevelMtls", errors.New("needs a selector"))
 	}
 	p.status.Parts = r.warnings
 	if len(r.errs) > 0 {

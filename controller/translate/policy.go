@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"google.golang.org/protobuf/types/known/anypb"
-	istiosecurity "istio.io/client-go/pkg/apis/security/v1"
 
 	"github.com/ambitmesh/ambit/internal/authz"
 	"github.com/ambitmesh/ambit/internal/meshpb/ambit"
@@ -36,7 +35,7 @@ func (p *policy) unlessBad(old *policy) *policy {
 }
 
 // finish adds what is to be said about the policy, and replaces it if it cannot be understood.
-func (p *policy) finish(ap *istiosecurity.AuthorizationPolicy, r *reader) {
+func (p *policy) finish(r *reader) {
 	note := &ambit.PolicyNote{Kind: string(objects.AuthorizationPolicy), Refused: someOf(r.refused)}
 	if len(r.errs) == 0 {
 		if err := p.seal(note); err != nil {

@@ -3,6 +3,7 @@ package translate
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 	istioapi "istio.io/api/security/v1beta1"
@@ -73,12 +74,7 @@ func (r *reader) rule(path string, in *istioapi.Rule) []*security.Rule {
 // out, for an empty match means different things to different proxies. Only a DENY rule comes here
 // with one, having lost what needs layer 7; an ALLOW rule with one has been noted and is dropped.
 func (r *reader) and(clauses []*security.Clause, alternatives ...*security.Match) []*security.Clause {
-	for _, m := range alternatives {
-		if isEmpty(m) {
-			return clauses
-		}
-	}
-	if len(alternatives) == 0 {
+	if len(alternatives) == 0 || slices.ContainsFunc(alternatives, isEmpty) {
 		return clauses
 	}
 	return append(clauses, &security.Clause{Matches: alternatives})

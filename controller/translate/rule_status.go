@@ -27,7 +27,7 @@ func (m *Mesh) ruleStatus(r *rule) Status {
 		return st
 	}
 	service, ok := serviceNamed(r.host)
-	why := ""
+	var why string
 	switch winner := m.ruleOf(service); {
 	case !ok || m.services.byKey[service] == nil:
 		why = fmt.Sprintf("host: there is no service with the host name %q", r.host)

@@ -21,7 +21,7 @@ type PodInput struct {
 
 // Workload translates a pod. It returns nil for a pod that cannot be talked to: it has ended or has no address.
 func (o Options) Workload(in PodInput) *workload.Workload {
-	o.fill()
+	o = o.filled()
 	p := in.Pod
 	ips := podIPs(p)
 	if ended(p) || len(ips) == 0 {
