@@ -46,6 +46,7 @@ func (d *Decider) Answered(r *engine.Record) {
 func (d *Decider) Closed(r *engine.Record) {
 	st := of(r)
 	st.give(ending(r, st))
+	d.identify(r)
 	d.count(r, st)
 	d.log(r, st)
 }
@@ -61,6 +62,17 @@ func ending(r *engine.Record, st *state) balance.Outcome {
 		return balance.EarlyReset
 	}
 	return balance.Neutral
+}
+
+// identify names the pod's own side of a record that ended before it was judged: a failed handshake.
+func (d *Decider) identify(r *engine.Record) {
+	side := &r.To
+	if r.Kind == engine.Outbound {
+		side = &r.From
+	}
+	if *side == nil {
+		*side, _ = own(d.opts.Store.Snapshot(), r.Pod)
+	}
 }
 
 func (d *Decider) count(r *engine.Record, st *state) {

@@ -168,7 +168,7 @@ func TestRefusalsAreCounted(t *testing.T) {
 		{"ambit_policy_hits_total", []string{"policy=shop/far-only", "outcome=refused", "dry_run=false"}, 3},
 		{"istio_tcp_connections_failed_total", []string{"response_flags=DENY", "reporter=destination"}, 3},
 		{"istio_tcp_connections_failed_total", []string{"response_flags=DENY", "reporter=source"}, 2},
-		{"istio_tcp_connections_failed_total", []string{"response_flags=TLS_FAILURE", "reporter=destination"}, 1},
+		{"istio_tcp_connections_failed_total", []string{"response_flags=TLS_FAILURE", "reporter=destination", "destination_workload=near"}, 1},
 		{"istio_tcp_connections_opened_total", nil, 0},
 	} {
 		if got := read(t, reg, c.name, c.labels...); got != c.want {
@@ -211,8 +211,12 @@ func TestEndedEarly(t *testing.T) {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
-	if !strings.Contains(log.String(), `"reason":"policy_changed","detail":"mtls_required: mutual TLS is required`) {
+	if !strings.Contains(log.String(), `"reason":"policy_changed","detail":"mtls_required: mutual TLS is required`) ||
+		!strings.Contains(log.String(), `"policy":"shop/strict"`) {
 		t.Error(log.String())
+	}
+	if got := read(t, reg, "ambit_policy_hits_total", "policy=shop/strict", "outcome=refused"); got != 1 {
+		t.Errorf("%v hits", got)
 	}
 }
 

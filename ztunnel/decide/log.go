@@ -21,7 +21,7 @@ func (d *Decider) log(r *engine.Record, st *state) {
 		Time: r.Accepted.Add(r.Ended), Direction: direction(r), Path: Path(r),
 		Sent: r.Sent.Load(), Received: r.Received.Load(), Duration: r.Ended, Attempts: r.Attempts,
 		Refused: refused, Reason: string(r.Reason), Detail: cmp.Or(r.Detail, st.ended),
-		Policy: r.Policy, DryRun: st.dryRun, Trace: r.Trace,
+		Policy: cmp.Or(st.endedBy, r.Policy), DryRun: st.dryRun, Trace: r.Trace,
 	}
 	if r.Service != nil {
 		l.Service = r.Service.Hostname

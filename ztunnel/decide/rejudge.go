@@ -22,11 +22,11 @@ func (d *Decider) Rejudge(r *engine.Record) (reason.Reason, bool) {
 	case r.Kind == engine.Outbound:
 		return reason.None, true
 	}
-	f := taken(&v)
-	if f.none() {
-		f = admit(&v).refusal
+	e := entry{refusal: taken(&v)}
+	if e.none() {
+		e = admit(&v)
 	}
-	return d.keep(st, f)
+	return d.keep(st, &e)
 }
 
 // taken reports that the mesh gives the address that was called to another identity now.
@@ -40,19 +40,21 @@ func taken(v *visit) refusal {
 
 // keep decides on a live connection. One whose policy is not known yet is held, not ended, for as long
 // as a new connection would wait.
-func (d *Decider) keep(st *state, f refusal) (reason.Reason, bool) {
-	if f.none() {
+func (d *Decider) keep(st *state, e *entry) (reason.Reason, bool) {
+	if e.none() {
 		st.unknown = time.Time{}
 		return reason.None, true
 	}
-	if f.why == reason.PolicyUnknown && d.hold(st) {
+	if e.why == reason.PolicyUnknown && d.hold(st) {
 		return reason.None, true
 	}
-	st.ended = f.detail
-	if f.why == reason.WorkloadUnknown {
-		return f.why, false
+	st.endedBy = e.policy
+	if e.why == reason.WorkloadUnknown {
+		st.ended = e.detail
+		return e.why, false
 	}
-	st.ended = string(f.why) + ": " + f.detail
+	st.ended = string(e.why) + ": " + e.detail
+	d.hit(engine.Refuse, &entry{refusal: e.refusal, policy: e.policy})
 	return reason.PolicyChanged, false
 }
 

@@ -154,3 +154,11 @@ func TestRetryOfAnotherService(t *testing.T) {
 		})
 	}
 }
+
+func TestRetryWithoutOwnRecord(t *testing.T) {
+	w, client := three(t)
+	r := w.outbound(client, vip+":80")
+	plan := w.d.Accepted(r)
+	w.apply(mesh.Update{RemoveAddress: []string{uid("client")}})
+	wantPlan(t, w.dialed(r, plan, dialErr(reason.ConnectRefused)), engine.Refuse, "connect_refused")
+}

@@ -22,6 +22,7 @@ type state struct {
 	answered    bool
 	unknown     time.Time         // since when a live connection's policy is not known
 	ended       string            // why a later judgement ended it
+	endedBy     string            // the policy of that judgement
 	flows       [2]telemetry.Flow // as source, as destination
 }
 
