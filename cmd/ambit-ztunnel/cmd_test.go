@@ -16,7 +16,8 @@ func good() options {
 }
 
 func TestErrorsNameTheFlag(t *testing.T) {
-	if _, err := (good()).config(); err != nil {
+	o := good()
+	if _, err := o.config(); err != nil {
 		t.Fatal(err)
 	}
 	for flag, spoil := range map[string]func(*options){

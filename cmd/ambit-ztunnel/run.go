@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -42,7 +43,7 @@ func run(ctx context.Context, o options, terminate <-chan struct{}) error {
 }
 
 // config checks the flags; each error names its flag.
-func (o options) config() (server.Config, error) {
+func (o *options) config() (server.Config, error) {
 	level := &slog.LevelVar{}
 	if err := level.UnmarshalText([]byte(o.level)); err != nil {
 		return server.Config{}, fmt.Errorf("--log-level: %w", err)
@@ -63,7 +64,7 @@ func (o options) config() (server.Config, error) {
 	}, nil
 }
 
-func (o options) checkNames() error {
+func (o *options) checkNames() error {
 	if _, _, err := identity.ParseNodeURI(identity.NodeURI(o.trustDomain, "n")); err != nil {
 		return fmt.Errorf("--trust-domain %q: want lower case letters, digits, dots, dashes and underscores", o.trustDomain)
 	}
@@ -71,26 +72,26 @@ func (o options) checkNames() error {
 		return fmt.Errorf("--node %q: want letters, digits, dots, dashes and underscores", o.node)
 	}
 	if o.clusterID == "" {
-		return fmt.Errorf("--cluster-id: want a name")
+		return errors.New("--cluster-id: want a name")
 	}
 	if o.runDir == "" {
-		return fmt.Errorf("--run-dir: want a directory")
+		return errors.New("--run-dir: want a directory")
 	}
 	return nil
 }
 
-func (o options) checkController() error {
+func (o *options) checkController() error {
 	host, port, err := net.SplitHostPort(o.controller)
 	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || host == "" || n == 0 {
 		return fmt.Errorf("--controller %q: want host:port", o.controller)
 	}
 	if o.controllerRoot == "" {
-		return fmt.Errorf("--controller-root: want the PEM file by which the controller is trusted")
+		return errors.New("--controller-root: want the PEM file by which the controller is trusted")
 	}
 	return nil
 }
 
-func (o options) checkAddrs() error {
+func (o *options) checkAddrs() error {
 	for flag, addr := range map[string]string{"--metrics-addr": o.metricsAddr, "--ready-addr": o.readyAddr} {
 		if addr == "" {
 			continue
@@ -109,7 +110,7 @@ func (o options) checkAddrs() error {
 	return nil
 }
 
-func (o options) checkWords() error {
+func (o *options) checkWords() error {
 	switch decide.SameNode(o.sameNode) {
 	case decide.HandOver, decide.MTLS:
 	default:
@@ -119,7 +120,7 @@ func (o options) checkWords() error {
 		return fmt.Errorf("--drain-time %s: want zero or more", o.drainTime)
 	}
 	if o.accessLog == "" {
-		return fmt.Errorf("--access-log: want a file, - or off")
+		return errors.New("--access-log: want a file, - or off")
 	}
 	return nil
 }

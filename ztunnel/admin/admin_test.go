@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,9 +37,9 @@ func store(t *testing.T) *mesh.Store {
 	s := mesh.NewStore(mesh.Options{})
 	var u mesh.Update
 	add := func(name string, a *workload.Address) {
-		any, err := anypb.New(a)
+		m, err := anypb.New(a)
 		if err == nil {
-			err = u.AddAddress(name, "1", any)
+			err = u.AddAddress(name, "1", m)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -190,11 +191,11 @@ func TestConnections(t *testing.T) {
 	tunnel := &engine.Record{ID: 5, Kind: engine.HBONE, Pod: pod, Peer: pod.Identity}
 	x.live = append(x.live, handed, plain, tunnel)
 	got := decode[struct{ Connections []Connection }](t, call(x.Handler(), "GET", "/connections")).Connections
-	paths := ""
+	var paths []string
 	for _, c := range got {
-		paths += c.Path + " "
+		paths = append(paths, c.Path)
 	}
-	if paths != "same_node plain tunnel tunnel " {
+	if !slices.Equal(paths, []string{"same_node", "plain", "tunnel", "tunnel"}) {
 		t.Errorf("paths %s", paths)
 	}
 	if c := got[0]; c.Destination.Identity != webURI {

@@ -50,7 +50,16 @@ type Service struct {
 	Endpoints       map[string]Endpoint `json:"endpoints"` // by the workload's uid
 	SubjectAltNames []string            `json:"subjectAltNames"`
 	IPFamilies      string              `json:"ipFamilies"`
-	Outlier         *mesh.Outlier       `json:"outlier,omitempty"`
+	Outlier         *Outlier            `json:"outlier,omitempty"`
+}
+
+// Outlier is when endpoints are ejected.
+type Outlier struct {
+	ConsecutiveFailures uint32 `json:"consecutiveFailures"`
+	Interval            string `json:"interval"`
+	BaseEjection        string `json:"baseEjection"`
+	MaxEjectionPercent  uint32 `json:"maxEjectionPercent"`
+	From                string `json:"from"`
 }
 
 // Endpoint is a workload as a service's.
@@ -100,8 +109,11 @@ func services(s *mesh.Snapshot) []Service {
 		for _, e := range s.Endpoints(v) {
 			x.Endpoints[e.Workload.UID] = endpoint(v, e)
 		}
-		if v.Outlier != (mesh.Outlier{}) {
-			x.Outlier = &v.Outlier
+		if o := v.Outlier; o != (mesh.Outlier{}) {
+			x.Outlier = &Outlier{
+				ConsecutiveFailures: o.ConsecutiveFailures, MaxEjectionPercent: o.MaxEjectionPercent, From: o.From,
+				Interval: millis(o.IntervalMillis), BaseEjection: millis(o.BaseEjectionMillis),
+			}
 		}
 		out = append(out, x)
 	}
@@ -118,6 +130,8 @@ func endpoint(v *mesh.Service, e mesh.Endpoint) Endpoint {
 	}
 	return x
 }
+
+func millis(n int64) string { return (time.Duration(n) * time.Millisecond).String() }
 
 func protocol(p mesh.Protocol) string {
 	if p == mesh.HBONE {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -87,8 +88,8 @@ func (x *fixture) start(t *testing.T) *fixture {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = x.node.Run(ctx) })
-	wg.Go(func() { _ = x.Run(ctx) })
+	wg.Go(func() { x.node.Run(ctx) })
+	wg.Go(func() { x.Run(ctx) })
 	x.stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
 	t.Cleanup(x.stop)
 	return x
@@ -286,18 +287,9 @@ func TestOnDemandFirstAndEightAtOnce(t *testing.T) {
 	close(gate)
 	x.await(t, id)
 	eventually(t, "all", func() bool { return len(ca.Asked()) == 21 })
-	if next := ca.Asked()[1+maxFlying : 1+2*maxFlying]; !contains(next, waited) {
+	if next := ca.Asked()[1+maxFlying : 1+2*maxFlying]; !slices.Contains(next, waited) {
 		t.Errorf("what a connection waits for was not among the next: %v", next)
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 func TestRotationReachesAllCertificates(t *testing.T) {

@@ -151,7 +151,7 @@ func (m *Manager) poke() {
 }
 
 // Run asks and renews until ctx ends, then waits for what is under way.
-func (m *Manager) Run(ctx context.Context) error {
+func (m *Manager) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	all.Go(func() {
@@ -160,7 +160,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	select {
 	case <-m.cfg.Node.Ready():
 	case <-ctx.Done():
-		return nil
+		return
 	}
 	for ctx.Err() == nil {
 		start, wait := m.due()
@@ -175,5 +175,4 @@ func (m *Manager) Run(ctx context.Context) error {
 		}
 		t.Stop()
 	}
-	return nil
 }

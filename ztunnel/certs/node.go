@@ -72,14 +72,14 @@ const inheritTime = 2 * time.Second
 func (n *Node) Inherited() { n.once.Do(func() { close(n.spare) }) }
 
 // Run keeps the certificate until ctx ends.
-func (n *Node) Run(ctx context.Context) error {
+func (n *Node) Run(ctx context.Context) {
 	t := time.NewTimer(inheritTime)
 	defer t.Stop()
 	select {
 	case <-n.spare:
 	case <-t.C:
 	case <-ctx.Done():
-		return nil
+		return
 	}
 	for fails := 0; ctx.Err() == nil; {
 		wait := n.until()
@@ -101,7 +101,6 @@ func (n *Node) Run(ctx context.Context) error {
 			fails = 0
 		}
 	}
-	return nil
 }
 
 // until says how long to wait before asking.

@@ -50,7 +50,7 @@ func (s *Server) discoveryNode() *discovery.Node {
 
 // sourceTowards is the address that packets to target would have. Nothing is sent.
 func sourceTowards(target string) string {
-	c, err := net.Dial("udp", target)
+	c, err := (&net.Dialer{}).DialContext(context.Background(), "udp", target) // asks the routing table only
 	if err != nil {
 		return netip.IPv6Loopback().String()
 	}

@@ -25,10 +25,10 @@ func (s *Server) Run(ctx context.Context, terminate <-chan struct{}) error {
 		end()
 		return errors.Join(err, g.Wait())
 	}
-	g.Go(func() error { return s.node.Run(live) })
-	g.Go(func() error { return s.certs.Run(live) })
+	g.Go(func() error { s.node.Run(live); return nil })
+	g.Go(func() error { s.certs.Run(live); return nil })
 	g.Go(func() error { return s.xds.Run(live) })
-	g.Go(func() error { return s.zds.Run(live) })
+	g.Go(func() error { s.zds.Run(live); return nil })
 	g.Go(func() error { s.watcher.Run(live); return nil })
 	g.Go(func() error { s.saver.run(live, s.drain.started); return nil })
 	s.cfg.Log.Info("proxy has started", "node", s.cfg.Node, "instance", s.instance, "version", s.cfg.Version)
@@ -119,7 +119,7 @@ func (s *Server) close() {
 
 // MakeRunDir makes the run directory if there is none.
 func MakeRunDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // sockets and files in it are 0600
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make run directory: %w", err)
 	}
 	return nil

@@ -31,8 +31,8 @@ type Client struct {
 func (c *Client) Last() { c.last.Store(true) }
 
 // Run connects, and again with back-off whenever the session ends, until ctx does or Last was called.
-// Then it returns nil. While there is no session the handler keeps what it has.
-func (c *Client) Run(ctx context.Context) error {
+// While there is no session the handler keeps what it has.
+func (c *Client) Run(ctx context.Context) {
 	least, most := c.MinBackoff, c.MaxBackoff
 	if least == 0 {
 		least = 10 * time.Millisecond
@@ -52,7 +52,6 @@ func (c *Client) Run(ctx context.Context) error {
 		sleep(ctx, wait/2+rand.N(wait/2+1))
 		wait = min(2*wait, most)
 	}
-	return nil
 }
 
 // note logs why there is no session, each reason once: an agent may be away for long.
@@ -79,11 +78,10 @@ func sleep(ctx context.Context, d time.Duration) {
 // was asked.
 func (c *Client) session(ctx context.Context) (served bool, err error) {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unixpacket", c.Path)
+	uc, err := d.DialUnix(ctx, "unixpacket", nil, &net.UnixAddr{Name: c.Path, Net: "unixpacket"})
 	if err != nil {
 		return false, fmt.Errorf("connect to agent: %w", err)
 	}
-	uc := conn.(*net.UnixConn) //nolint:forcetypeassert // what this network gives
 	defer uc.Close()
 	stop := context.AfterFunc(ctx, func() { uc.Close() })
 	defer stop()

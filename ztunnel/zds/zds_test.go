@@ -103,14 +103,9 @@ func run(t *testing.T, h Handler) (*Client, *net.UnixListener) {
 	path, l := listen(t)
 	c := &Client{Path: path, Instance: "one", Build: "test", Handler: h, Log: slog.New(slog.DiscardHandler), MaxBackoff: 20 * time.Millisecond}
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("client: %v", err)
-		}
-	})
+	done := make(chan struct{})
+	go func() { defer close(done); c.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
 	return c, l
 }
 

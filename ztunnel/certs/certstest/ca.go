@@ -55,18 +55,18 @@ type Answer struct {
 }
 
 // Start serves until the test ends. register adds other services.
-func Start(t testing.TB, trustDomain string, register ...func(*grpc.Server)) *CA {
-	t.Helper()
+func Start(tb testing.TB, trustDomain string, register ...func(*grpc.Server)) *CA {
+	tb.Helper()
 	ca := &CA{
-		t: t, signer: testca.New(t), life: time.Hour, token: "good", URI: identity.Controller(trustDomain).String(),
-		refuse: map[string]codes.Code{}, delay: map[string]chan struct{}{}, RootFile: filepath.Join(t.TempDir(), "root.pem"),
+		t: tb, signer: testca.New(tb), life: time.Hour, token: "good", URI: identity.Controller(trustDomain).String(),
+		refuse: map[string]codes.Code{}, delay: map[string]chan struct{}{}, RootFile: filepath.Join(tb.TempDir(), "root.pem"),
 	}
 	ca.bundle = []*x509.Certificate{ca.signer.Cert}
 	ca.own = ca.signer.Issue(ca.URI)
 	ca.writeRoots()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ca.Addr = l.Addr().String()
 	get := func() (*identity.Cert, error) {
@@ -83,7 +83,7 @@ func Start(t testing.TB, trustDomain string, register ...func(*grpc.Server)) *CA
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = ca.Server.Serve(l) }()
-	t.Cleanup(func() { ca.Server.Stop(); <-done })
+	tb.Cleanup(func() { ca.Server.Stop(); <-done })
 	return ca
 }
 

@@ -23,20 +23,20 @@ type Agent struct {
 }
 
 // Listen makes the socket, and its directory.
-func Listen(t testing.TB, path string) *Agent {
-	t.Helper()
+func Listen(tb testing.TB, path string) *Agent {
+	tb.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.RemoveAll(path); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	return &Agent{t, l}
+	tb.Cleanup(func() { l.Close() })
+	return &Agent{tb, l}
 }
 
 // Session is one proxy's connection.
@@ -125,17 +125,17 @@ func (s *Session) receive(m proto.Message) (fds []int) {
 
 // Pod makes an Add for a pod with one IPv4 address, in the network namespace of the caller, and its
 // descriptors, which live as long as the test.
-func Pod(t testing.TB, uid, namespace, name, account string, addr [4]byte) (*pb.WorkloadRequest, []int) {
-	t.Helper()
+func Pod(tb testing.TB, uid, namespace, name, account string, addr [4]byte) (*pb.WorkloadRequest, []int) {
+	tb.Helper()
 	ns, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	fds := []int{ns}
 	for range 3 { // inbound, outbound, hbone
-		fds = append(fds, listener(t))
+		fds = append(fds, listener(tb))
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		for _, fd := range fds {
 			unix.Close(fd)
 		}
@@ -147,8 +147,8 @@ func Pod(t testing.TB, uid, namespace, name, account string, addr [4]byte) (*pb.
 	}}}, fds
 }
 
-func listener(t testing.TB) int {
-	t.Helper()
+func listener(tb testing.TB) int {
+	tb.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err == nil {
 		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
@@ -157,7 +157,7 @@ func listener(t testing.TB) int {
 		err = unix.Listen(fd, 16)
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return fd
 }
