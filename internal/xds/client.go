@@ -40,6 +40,7 @@ type ClientConfig struct {
 	Log        *slog.Logger          // nil: discard
 	Registerer prometheus.Registerer // nil: no metrics
 	OnPlain    func(uid string)      // a retired pod is now known as plain; may be nil
+	OnConnect  func()                // the controller answers on a new stream; may be nil
 	MaxMessage int                   // bytes; 0: DefaultMaxMessage
 	MinBackoff time.Duration         // 0: 10 ms
 	MaxBackoff time.Duration         // 0: 15 s
@@ -82,6 +83,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	if cfg.OnPlain == nil {
 		cfg.OnPlain = func(string) {}
+	}
+	if cfg.OnConnect == nil {
+		cfg.OnConnect = func() {}
 	}
 	if cfg.MaxMessage == 0 {
 		cfg.MaxMessage = DefaultMaxMessage
@@ -170,8 +174,9 @@ func (c *Client) Status() Status {
 func (c *Client) connected() {
 	c.metrics.connected.Set(1)
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.status.Connected, c.status.Since = true, time.Now()
+	c.mu.Unlock()
+	c.cfg.OnConnect()
 }
 
 func (c *Client) disconnected(err error) {

@@ -2,8 +2,10 @@
 // controller and the admin pages around them, and the order in which all of it starts and ends.
 //
 // Privileges. The process enters pods' network namespaces (CAP_SYS_ADMIN), and in them binds foreign
-// addresses, sets marks (CAP_NET_ADMIN) and opens raw information about sockets. It needs no capability
-// towards the file system beyond its run directory, and none to look at other processes.
+// addresses, sets marks and reads what the kernel knows of connections (CAP_NET_ADMIN). It needs no
+// capability towards files beyond its run directory, and none to look at other processes. Its own
+// memory is closed to others (PR_SET_DUMPABLE), so an agent in a container needs CAP_SYS_PTRACE to look
+// at the proxy's network namespace.
 package server
 
 import (

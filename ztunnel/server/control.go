@@ -27,6 +27,7 @@ func (s *Server) newControl() (err error) {
 			}
 		},
 		Node: s.discoveryNode(), Store: s.store, Log: s.cfg.Log, Registerer: s.cfg.Registry,
+		OnConnect: s.certs.Kick, // what could not be had while the controller was away
 	})
 	return err
 }
