@@ -100,6 +100,9 @@ func (s *Server) readyHandler() http.Handler {
 	})
 }
 
+// errNotReady is why a controller that has just begun is not ready.
+var errNotReady = errors.New("the objects were not read yet")
+
 func at(pattern string, h http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(pattern, h)

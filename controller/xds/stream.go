@@ -3,7 +3,6 @@ package xds
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -34,9 +33,6 @@ type stream struct {
 	nonce     uint64
 	blocked   time.Time // since when workloads wait for policies; zero: they do not
 }
-
-// errSlow ends a stream whose proxy does not read.
-var errSlow = errors.New("the proxy does not read")
 
 func (s *Server) newStream(caller Caller, ads discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) *stream {
 	return &stream{server: s, ads: ads, caller: caller, since: s.cfg.Now(),
@@ -84,47 +80,44 @@ func (s *stream) send(from <-chan *discovery.DeltaDiscoveryResponse, done chan<-
 // decide reacts to requests, changes and time until the stream is over.
 func (s *stream) decide(requests <-chan *discovery.DeltaDiscoveryRequest, received <-chan error,
 	out chan<- *discovery.DeltaDiscoveryResponse, sent <-chan error) error {
-	var sending bool
-	timer := time.NewTimer(0)
+	timer, slow := time.NewTimer(0), time.NewTimer(s.server.cfg.SendWait)
 	defer timer.Stop()
-	slow := time.NewTimer(s.server.cfg.SendWait)
 	defer slow.Stop()
 	expiry, stop := until(s.caller.Until, s.server.cfg.Now())
 	defer stop()
-	for {
+	for sending := false; ; {
 		changed := s.server.cfg.Cache.Changed()
 		if !sending {
 			resp, wait, err := s.next()
 			if err != nil {
 				return err
 			}
-			if resp != nil {
-				sending = true
-				out <- resp
+			if sending = resp != nil; sending {
+				out <- resp // has room: the last one was sent
 				slow.Reset(s.server.cfg.SendWait)
 			}
 			timer.Reset(wait)
 		}
+		var err error
 		select {
 		case <-changed:
 		case <-s.proxy.wake:
 		case <-timer.C:
 		case req := <-requests:
-			if err := s.request(req); err != nil {
-				return err
-			}
-		case err := <-sent:
-			if sending = false; err != nil {
-				return fmt.Errorf("send: %w", err)
-			}
+			err = s.request(req)
+		case err = <-sent:
+			sending = false
 		case <-slow.C:
 			if sending {
-				return status.Error(codes.DeadlineExceeded, errSlow.Error())
+				err = status.Error(codes.DeadlineExceeded, "the proxy does not read")
 			}
 		case <-expiry:
-			return status.Error(codes.Unauthenticated, "the node certificate has expired: connect again")
+			err = status.Error(codes.Unauthenticated, "the node certificate has expired: connect again")
 		case err := <-received:
 			return ended(err)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
