@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -159,5 +160,15 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 		if p := o.authorization(ap); !p.bad {
 			t.Errorf("%s: a field of a later version is passed over: %v", name, p.message)
 		}
+	}
+}
+
+// TestTooLongForAProxy: what a proxy would refuse stands closed here already, and the status says so.
+func TestTooLongForAProxy(t *testing.T) {
+	ap := &istiosecurity.AuthorizationPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "p"}}
+	ap.Spec.Rules = []*istioapi.Rule{{From: []*istioapi.Rule_From{{Source: &istioapi.Source{Namespaces: []string{strings.Repeat("x", 3000)}}}}}}
+	checkPolicy(t, ap)
+	if p := (Options{}).filled().authorization(ap); !p.bad || len(p.message.Rules) != 0 {
+		t.Errorf("bad %v, message %v", p.bad, p.message)
 	}
 }

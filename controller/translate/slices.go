@@ -170,5 +170,8 @@ func (m *Mesh) sliced(p *corev1.Pod) map[key]*workload.PortList {
 		}
 		addSlicePorts(out[serviceOf(sl)], s, sl)
 	}
+	maps.DeleteFunc(out, func(k key, list *workload.PortList) bool { // it has none of the service's ports
+		return len(list.Ports) == 0 && len(m.services.byKey[k].Spec.Ports) > 0
+	})
 	return out
 }
