@@ -68,6 +68,7 @@ func (h *Host) GetFrom(ctx context.Context, url string) ([]byte, error) { return
 type PodStatus struct {
 	Namespace, Name, UID string
 	Desired, Actual, Why string
+	Notes                []string
 }
 
 // AgentStatus is what the lab reads of the agent's status.

@@ -118,12 +118,21 @@ func (l *Lab) ready(ctx context.Context, p *Process, what, socket string) error 
 	return nil
 }
 
-// token asks the controller's state for a join token of the node and puts it into a file.
-func (n *Node) token(ctx context.Context) (string, error) {
+// JoinToken makes a join token of the node.
+func (n *Node) JoinToken(ctx context.Context) ([]byte, error) {
 	out, err := n.lab.output(ctx, n.lab.controller, n.lab.binary("ambit-controller"), "token", "create",
 		"--state-dir", n.lab.ControllerDir(), "--node", n.Name)
 	if err != nil {
-		return "", fmt.Errorf("make a join token for %s: %w", n.Name, err)
+		return nil, fmt.Errorf("make a join token for %s: %w", n.Name, err)
+	}
+	return out, nil
+}
+
+// token puts a new join token into the file that ztunnel reads.
+func (n *Node) token(ctx context.Context) (string, error) {
+	out, err := n.JoinToken(ctx)
+	if err != nil {
+		return "", err
 	}
 	path := filepath.Join(n.dir(), "token")
 	if err := os.WriteFile(path, out, 0o600); err != nil {

@@ -171,8 +171,8 @@ func both(t *testing.T, f func(t *testing.T, v6 bool)) {
 // each runs a test for IPv4 and IPv6 towards every one of the pods.
 func each(t *testing.T, pods []*lab.Pod, f func(t *testing.T, v6 bool, to *lab.Pod)) {
 	for _, p := range pods {
-		both(t, func(t *testing.T, v6 bool) {
-			t.Run("to "+p.Name, func(t *testing.T) { f(t, v6, p) })
+		t.Run("to "+p.FullName(), func(t *testing.T) {
+			both(t, func(t *testing.T, v6 bool) { f(t, v6, p) })
 		})
 	}
 }
