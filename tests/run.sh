@@ -4,6 +4,8 @@
 set -u
 cd "$(dirname "$0")/.."
 code=0
+PATH="$(dirname "$GO"):$PATH" # tests call go, and sudo drops it
+export PATH
 
 # The race detector needs cgo and a C compiler.
 race=
