@@ -41,6 +41,8 @@ func admit(v *visit) entry {
 	case reserved(v.target.Port()):
 		e.refusal = refusal{reason.ReservedPort, "a call to the mesh's own port"}
 		return e
+	case v.source.IsZero() && v.pod.Leaving.Load():
+		return e // no policy: in a moment the mesh has nothing to do with it
 	}
 	verdict := v.snap.Judge(e.own, &authz.Flow{Source: v.source, SourceIP: v.from, Dest: v.target})
 	e.policy, e.dryRun = verdict.Policy, verdict.DryRun

@@ -281,3 +281,20 @@ func TestUnknownPolicyArrives(t *testing.T) {
 	plan = w.d.Connect(r)
 	wantPlan(t, plan, engine.Refuse, "policy_no_allow")
 }
+
+// TestPodThatLeavesTheMesh: a namespace that is taken out of a STRICT mesh must not refuse its own callers
+// until the last node has heard of it; tunnels are judged to the end.
+func TestPodThatLeavesTheMesh(t *testing.T) {
+	w, p := server(t)
+	w.policies(strict(), policy("friends", security.Scope_NAMESPACE, security.Action_ALLOW, principal("friend")))
+	plain := func() *engine.Record { return w.record(engine.Inbound, p, "10.0.1.2:40000", "10.0.0.9:8080") }
+	wantPlan(t, w.d.Accepted(plain()), engine.Refuse, "mtls_required")
+	p.Leaving.Store(true)
+	r := plain()
+	wantPlan(t, w.d.Accepted(r), engine.Deliver, "")
+	wantPlan(t, w.d.Connect(w.tunnel(p, "foe", "10.0.1.2", "10.0.0.9:8080")), engine.Refuse, "policy_no_allow")
+	p.Leaving.Store(false)
+	if why, ok := w.d.Rejudge(r); ok {
+		t.Errorf("taken back into the mesh, and the plaintext connection stays: %q", why)
+	}
+}

@@ -22,6 +22,10 @@ type Pod struct {
 
 	Limits Limits
 	Usage  Usage
+
+	// Leaving is set while the pod is being un-enrolled: what comes to it in plaintext is what will reach
+	// it past the proxy in a moment, so it is let in as it will be then. Tunnels are judged as before.
+	Leaving atomic.Bool
 }
 
 // Owns reports whether addr is one of the pod's addresses.

@@ -76,6 +76,7 @@ func (r *Registry) again(e, o *entry) error {
 	e.sockets = keep
 	drop.Close()
 	e.retiring = false
+	e.pod.Leaving.Store(false)
 	r.publish()
 	return nil
 }

@@ -102,6 +102,7 @@ func (r *Registry) Retire(uid string) error {
 		return err
 	}
 	e.retiring = true
+	e.pod.Leaving.Store(true)
 	r.publish()
 	r.cfg.Captures.Retire(e.pod.Workload)
 	return nil

@@ -50,7 +50,7 @@ func TestPortCollision(t *testing.T) {
 	vanish(t, direct)
 
 	var tries atomic.Int32
-	s.port = func() uint16 {
+	s.port = func(int) uint16 {
 		if tries.Add(1) == 1 {
 			return taken
 		}

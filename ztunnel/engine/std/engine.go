@@ -17,7 +17,7 @@ import (
 type Engine struct {
 	opts Options
 	home func() (*os.File, error) // the namespace of the process
-	port func() uint16            // to try for a leg with the client's address
+	port func(try int) uint16     // to try for a leg with the client's address
 
 	lastID   atomic.Uint64
 	live     registry

@@ -14,15 +14,22 @@ import (
 )
 
 // Ports of legs with the client's address lie outside the ephemeral range of clients (32768-60999), so
-// that they hardly ever meet the client's own connections to the same application.
+// that they hardly ever meet the client's own connections to the same application, and above those that
+// applications like to listen on. Where they run out, for one client and one application that open and
+// close fast, any port will do.
 const (
-	lowPorts, lowFrom   = 32768 - 1024, 1024
+	lowPorts, lowFrom   = 32768 - 16384, 16384
 	highPorts, highFrom = 65536 - 61000, 61000
+	allPorts, allFrom   = 65536 - 1024, 1024
 
-	portTries = 32 // of ports that are taken
+	portTries   = 64 // of ports that are taken
+	choosyTries = 32 // the first of them
 )
 
-func foreignPort() uint16 {
+func foreignPort(try int) uint16 {
+	if try >= choosyTries {
+		return uint16(allFrom + rand.IntN(allPorts))
+	}
 	n := rand.IntN(lowPorts + highPorts)
 	if n < lowPorts {
 		return uint16(lowFrom + n)
@@ -48,8 +55,8 @@ func (e *Engine) connectAs(ctx context.Context, p *pod, d engine.Dial, src netip
 // tryAs tries ports until one is free.
 func (e *Engine) tryAs(ctx context.Context, p *pod, d engine.Dial, src netip.Addr) (*tcpLeg, error) {
 	var err error
-	for range portTries {
-		t := tuple{netip.AddrPortFrom(src, e.port()), d.To}
+	for try := range portTries {
+		t := tuple{netip.AddrPortFrom(src, e.port(try)), d.To}
 		if !e.legs.add(t, d.Action) {
 			err = fmt.Errorf("bind to %s: %w", t.local, unix.EADDRINUSE)
 			continue
