@@ -36,8 +36,8 @@ demo: build ## build, then try a mesh of two nodes on this machine (root; ONCE=1
 test: go-is-there ## unit tests, and end-to-end tests in network namespaces (root)
 	@sh tests/run.sh unit netns
 
-test-full: go-is-there ## make test, the kernels, and each fuzz target for FUZZTIME
-	@sh tests/run.sh unit netns kernels fuzz
+test-full: go-is-there ## make test in its long version, the kernels, and each fuzz target for FUZZTIME
+	@AMBIT_FULL=1 sh tests/run.sh unit netns kernels fuzz
 
 test-kernels: go-is-there ## the BPF programs on Debian's 6.1 and 6.12 kernels under qemu
 	@sh tests/run.sh kernels

@@ -43,7 +43,9 @@ netns() {
 		echo "skipped: end-to-end tests in network namespaces need root: sudo make test"
 		return 0
 	fi
-	"$GO" test -p 1 -count=1 -timeout 30m ./tests/netns/...
+	# The binaries under test are built with the race detector in the long version only: it is slow.
+	[ -z "${AMBIT_FULL:-}" ] || [ -z "$race" ] || export RACE=1
+	"$GO" test -p 1 -count=1 -timeout 50m ./tests/netns/...
 }
 
 kernels() {
