@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -11,8 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+var errSecond = errors.New("stopped by a second signal, connections were cut")
+
 func main() {
-	ctx, cut := context.WithCancel(context.Background())
+	ctx, cut := context.WithCancelCause(context.Background())
 	terminate := make(chan struct{})
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, unix.SIGTERM)
@@ -20,7 +23,7 @@ func main() {
 		<-signals
 		close(terminate)
 		<-signals
-		cut()
+		cut(errSecond)
 	}()
 	if err := rootCmd(terminate).ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "ambit-ztunnel:", err)

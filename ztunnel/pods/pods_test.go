@@ -78,10 +78,12 @@ type fakeRest struct {
 	captured []string
 	retired  []string
 	plain    bool
+	known    bool // announced
 }
 
 func (f *fakeRest) Get(identity.ID) (*identity.Cert, <-chan struct{}) { return f.cert, nil }
 func (f *fakeRest) PlainKnown(string) bool                            { return f.plain }
+func (f *fakeRest) Announced(string) bool                             { return f.known }
 
 func (f *fakeRest) Hold(id identity.ID) {
 	f.mu.Lock()
@@ -432,8 +434,17 @@ func TestQuery(t *testing.T) {
 	handed := &engine.Record{Pod: other, Accepted: x.now.Add(-time.Second)}
 	handed.Attempt.Dial = engine.Dial{Action: engine.Deliver, Pod: p}
 	x.engine.records = []*engine.Record{handed, {Pod: p}}
-	if s, err = x.Query("u1"); err != nil || s.Connections != 3 || s.Idle != time.Second || s.Waiting != "" {
+	if s, err = x.Query("u1"); err != nil || s.Connections != 3 || s.Idle != time.Second || s.Waiting != "announcement" {
 		t.Errorf("with a connection of another pod of the node: %+v %v", s, err)
+	}
+	x.rest.known = true
+	if s, err = x.Query("u1"); err != nil || s.Waiting != "" {
+		t.Errorf("known to all: %+v %v", s, err)
+	}
+	x.rest.known = false
+	must(t, x.Retire("u1"))
+	if s, err = x.Query("u1"); err != nil || s.Waiting != "" {
+		t.Errorf("retiring: %+v %v", s, err)
 	}
 	if _, err := x.Query("nobody"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("unknown pod: %v", err)

@@ -25,6 +25,7 @@ type Captures interface {
 	SetCaptured(uids []string)
 	Retire(uid string)
 	PlainKnown(uid string) bool
+	Announced(uid string) bool
 }
 
 // Certs keeps certificates for the identities that are held; *certs.Manager is one.
@@ -118,7 +119,7 @@ func (r *Registry) List() []Info {
 	defer r.mu.Unlock()
 	var out []Info
 	for _, e := range r.pods {
-		out = append(out, Info{Pod: e.pod, State: r.state(e), Waiting: r.waiting(e.pod), Added: e.added})
+		out = append(out, Info{Pod: e.pod, State: r.state(e), Waiting: r.waiting(e.pod, e.retiring), Added: e.added})
 	}
 	slices.SortFunc(out, func(a, b Info) int { return comparePods(a.Pod, b.Pod) })
 	return out
@@ -134,12 +135,17 @@ func (r *Registry) state(e *entry) string {
 	return "serving"
 }
 
-func (r *Registry) waiting(p *engine.Pod) string {
+// waiting says what a pod lacks. Until every proxy has heard of it (the announcement), some still call
+// it in plaintext, which a STRICT policy refuses.
+func (r *Registry) waiting(p *engine.Pod, retiring bool) string {
 	if !r.cfg.Known(p.Workload) {
 		return "workload record"
 	}
 	if c, _ := r.cfg.Certs.Get(p.Identity); c == nil {
 		return "certificate"
+	}
+	if !retiring && !r.cfg.Captures.Announced(p.Workload) {
+		return "announcement"
 	}
 	return ""
 }

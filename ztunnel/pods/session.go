@@ -128,7 +128,7 @@ func (r *Registry) Query(uid string) (zds.State, error) {
 		Connections: uint64(max(0, e.pod.Usage.Connections.Load()) + given),
 		PlainKnown:  r.cfg.Captures.PlainKnown(e.pod.Workload),
 		Idle:        r.cfg.Now().Sub(last),
-		Waiting:     r.waiting(e.pod),
+		Waiting:     r.waiting(e.pod, e.retiring),
 	}, nil
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // Run works until terminate is closed; then it drains, for DrainTime at most, and returns nil. When ctx
-// ends it cuts everything at once. It is to be called once.
+// ends it cuts everything at once and returns the cause. It is to be called once.
 func (s *Server) Run(ctx context.Context, terminate <-chan struct{}) error {
 	defer s.close()
 	s.saver.load()
@@ -41,7 +41,7 @@ func (s *Server) Run(ctx context.Context, terminate <-chan struct{}) error {
 	case <-live.Done(): // a part has failed
 	}
 	end()
-	return errors.Join(g.Wait(), ctx.Err())
+	return errors.Join(g.Wait(), context.Cause(ctx))
 }
 
 // listen opens the admin socket and the addresses. The latter close when a newer proxy takes over, so

@@ -53,13 +53,18 @@ func (c *controller) DeltaAggregatedResources(s discovery.AggregatedDiscoverySer
 			c.captured = append(c.captured, req.GetResourceNamesSubscribe()...)
 		}
 		c.mu.Unlock()
-		if req.GetResponseNonce() != "" || req.GetTypeUrl() == xds.CaptureType {
+		if req.GetResponseNonce() != "" {
 			continue
 		}
 		resp := &discovery.DeltaDiscoveryResponse{TypeUrl: req.GetTypeUrl(), Nonce: "n", SystemVersionInfo: "1"}
-		if req.GetTypeUrl() == xds.AddressType {
+		switch req.GetTypeUrl() {
+		case xds.AddressType:
 			if resp.Resources, err = oneWorkload(); err != nil {
 				return err
+			}
+		case xds.CaptureType:
+			for _, uid := range req.GetResourceNamesSubscribe() {
+				resp.Resources = append(resp.Resources, &discovery.Resource{Name: uid, Version: "1"})
 			}
 		}
 		if err := s.Send(resp); err != nil {
@@ -253,8 +258,8 @@ func TestLifeOfAProxy(t *testing.T) {
 	state := welcome(t, s)
 	eventually(t, "ready", p.isReady)
 	eventually(t, "a certificate of the pod", func() bool { return certificateState(p.dump(), web) == "Available" })
-	d := p.dump()
-	if len(d.Workloads) != 1 || d.WorkloadState["u1"].State != "serving" || d.WorkloadState["u1"].Waiting != "" {
+	eventually(t, "a pod that waits for nothing", func() bool { return p.dump().WorkloadState["u1"].Waiting == "" })
+	if d := p.dump(); len(d.Workloads) != 1 || d.WorkloadState["u1"].State != "serving" {
 		t.Errorf("dump %+v", d.WorkloadState)
 	}
 	eventually(t, "a report of the capture", func() bool {
