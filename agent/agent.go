@@ -30,6 +30,7 @@ type Config struct {
 	ProbeCgroup             string        // a directory, "node", or "": the owner of port 10250
 	ProxyAbsentAfter        time.Duration // 0: 10 s
 	UnusedAfter             time.Duration // how long a retiring pod must be unused if the mesh does not answer; 0: 60 s
+	StrayAfter              time.Duration // how long after the start pods that nobody knows are taken for gone; 0: 30 s
 	LegLimit                uint32        // live connections to one pod's applications; 0: 32768
 	World                   World
 	Log                     *slog.Logger
@@ -43,6 +44,9 @@ func (c *Config) fill() {
 	}
 	if c.UnusedAfter == 0 {
 		c.UnusedAfter = time.Minute
+	}
+	if c.StrayAfter == 0 {
+		c.StrayAfter = 30 * time.Second
 	}
 	if c.LegLimit == 0 {
 		c.LegLimit = 1 << 15

@@ -49,6 +49,7 @@ func (p *pod) enrolSteps(ctx context.Context, obj Pod, w wish) error {
 	if err := p.captureInbound(w); err != nil {
 		return err
 	}
+	p.noteRefused(obj)
 	active := p.a.proxies.active()
 	if active == nil {
 		return fmt.Errorf("%w: no node proxy is connected", errWait)
@@ -273,6 +274,7 @@ func (p *pod) release(ctx context.Context) error {
 	}
 	errs = append(errs, mesh.DeletePod(cookie), netns.CloseAll(p.listeners), p.ns.Deconfigure(p.saved), p.ns.Close())
 	p.place = place{}
+	p.setNotes(nil)
 	p.a.unclaim(p)
 	p.a.proxies.remove(ctx, p.uid)
 	p.a.events.add("pods_released", 1)

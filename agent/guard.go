@@ -16,7 +16,7 @@ import (
 
 const (
 	guardEvery  = time.Second
-	strayAfter  = 30 * time.Second // after the start: pods that nobody knows any more
+	sweepEvery  = 30 // rounds
 	kubeletPort = 10250
 	resetAtOnce = 1024 // connections of one listener in one round
 )
@@ -26,6 +26,7 @@ const (
 func (a *Agent) guard(ctx context.Context) {
 	tick := time.NewTicker(guardEvery)
 	defer tick.Stop()
+	toSweep := 0
 	for i := 0; ; i++ {
 		select {
 		case <-ctx.Done():
@@ -42,7 +43,8 @@ func (a *Agent) guard(ctx context.Context) {
 		if i%10 == 0 || a.probesMoved() {
 			a.note("find probes", a.findProbes())
 		}
-		if i%30 == 0 && a.Ready() && a.cfg.Now().Sub(a.started) > strayAfter {
+		if toSweep--; toSweep <= 0 && a.Ready() && a.cfg.Now().Sub(a.started) > a.cfg.StrayAfter {
+			toSweep = sweepEvery
 			a.note("sweep stray pods", a.sweepStray())
 		}
 	}

@@ -38,6 +38,7 @@ type state struct {
 	actual Actual
 	why    string
 	since  time.Time
+	notes  []string // beside the wish's
 }
 
 // place is what the agent holds in a pod. Guarded by pod.work.
@@ -231,6 +232,24 @@ func addressesOf(obj Pod, ns *netns.NS) netns.Addrs {
 		a.V6 = zeroAddr
 	}
 	return a
+}
+
+// noteRefused says which of the pod's addresses have no listeners: steer knows no other namespace by them,
+// and to let them pass would be a way around policy.
+func (p *pod) noteRefused(obj Pod) {
+	var notes []string
+	for _, a := range obj.Addresses {
+		if a = a.Unmap().WithZone(""); a != p.addrs.V4 && a != p.addrs.V6 {
+			notes = append(notes, fmt.Sprintf("address %s is not captured: connections to it are refused", a))
+		}
+	}
+	p.setNotes(notes)
+}
+
+func (p *pod) setNotes(notes []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status.notes = notes
 }
 
 // letGo closes this process's descriptors at the agent's end; nothing in the kernel changes.

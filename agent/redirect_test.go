@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -120,4 +121,45 @@ func TestRedirect(t *testing.T) {
 	t.Run("flows are gone", func(t *testing.T) {
 		p.eventually("attested flows end with their connections", func() error { return p.flows(0, 0) })
 	})
+}
+
+// A pod's other family is refused: without a listener, to let it pass would be a way around policy.
+func TestPodsOfOneFamily(t *testing.T) {
+	for _, family := range []int{4, 6} {
+		h := newTheater(t)
+		p := &play{theater: h, c: h.Pod("c"), s: h.Pod("s"), x: h.Pod("x")}
+		p.c.Family, p.s.Family, p.x.Labels = family, family, "istio.io/dataplane-mode: none"
+		for _, pod := range []*stage.Pod{p.c, p.s, p.x} {
+			pod.Write()
+		}
+		h.Namespace(ambient, "")
+		h.start()
+		p.proxy = h.Proxy("proxy")
+		h.become(agent.ActualEnrolled, "c", "s")
+		for f, addr := range map[int][3]netip.Addr{4: {p.c.V4, p.s.V4, p.x.V4}, 6: {p.c.V6, p.s.V6, p.x.V6}} {
+			from, to, outside := addr[0].String(), stage.At(addr[1], 8080), stage.At(addr[2], 8080)
+			if f == family {
+				p.check(t, p.c.Process, stage.Dial{To: to}, want{who: "s", client: from, events: []string{"out c " + from + ">" + to, "in s " + from + ">" + to}})
+			} else {
+				p.check(t, p.c.Process, stage.Dial{To: to}, want{err: "refused"})
+				p.check(t, p.c.Process, stage.Dial{To: outside}, want{who: "x", client: from})
+				p.check(t, p.s.Process, stage.Dial{To: to}, want{who: "s", client: addr[1].String()})
+			}
+		}
+	}
+}
+
+func TestPodWithoutIPv6OnLoopback(t *testing.T) {
+	h := newTheater(t)
+	p := &play{theater: h, c: h.Pod("c"), s: h.Pod("s")}
+	p.s.Sysctl(t, "ipv6/conf/lo/disable_ipv6", "1")
+	h.Namespace(ambient, "")
+	h.start()
+	p.proxy = h.Proxy("proxy")
+	h.become(agent.ActualEnrolled, "c", "s")
+	from, to := p.c.V4.String(), stage.At(p.s.V4, 8080)
+	p.check(t, p.c.Process, stage.Dial{To: to}, want{who: "s", client: from, events: []string{"out c " + from + ">" + to, "in s " + from + ">" + to}})
+	if s, err := h.pod("s"); err != nil || len(s.Notes) != 1 || !strings.Contains(s.Notes[0], p.s.V6.String()+" is not captured") {
+		t.Errorf("notes %q %v", s.Notes, err)
+	}
 }

@@ -39,6 +39,7 @@ type setup struct {
 	ProbeCgroup      string
 	ProxyAbsentAfter time.Duration
 	UnusedAfter      time.Duration
+	StrayAfter       time.Duration
 	LegLimit         uint32
 }
 
@@ -56,7 +57,7 @@ func agentMain() error {
 	src := objects.NewDirectory(s.Objects, objects.Options{Log: log, Settle: 10 * time.Millisecond})
 	a, err := agent.New(agent.Config{
 		Node: "node", Instance: s.Instance, Version: "test", BPFFS: s.BPFFS, CgroupRoot: s.CgroupRoot, RunDir: s.RunDir,
-		ProbeCgroup: s.ProbeCgroup, ProxyAbsentAfter: s.ProxyAbsentAfter, UnusedAfter: s.UnusedAfter, LegLimit: s.LegLimit,
+		ProbeCgroup: s.ProbeCgroup, ProxyAbsentAfter: s.ProxyAbsentAfter, UnusedAfter: s.UnusedAfter, StrayAfter: s.StrayAfter, LegLimit: s.LegLimit,
 		World: agent.NewWorld(src, "node"), Log: log, Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
@@ -81,8 +82,12 @@ type theater struct {
 func newTheater(t *testing.T) *theater {
 	t.Helper()
 	n := stage.NewNode(t)
+	root := n.CgroupRoot
+	if os.Getenv("AMBIT_STAGE_WHOLE") != "" { // hook the whole machine: a virtual one
+		root = n.CgroupMount
+	}
 	return &theater{Node: n, t: t, setup: setup{
-		Instance: "test", BPFFS: n.BPFFS, CgroupRoot: n.CgroupRoot, RunDir: n.RunDir, Objects: n.Objects,
+		Instance: "test", BPFFS: n.BPFFS, CgroupRoot: root, RunDir: n.RunDir, Objects: n.Objects,
 		ProbeCgroup: n.Cgroup("kubelet"),
 	}}
 }

@@ -34,6 +34,7 @@ type Pod struct {
 	Cgroup      string
 	Labels      string // YAML flow map
 	Notes       string // annotations, ", key: value" each
+	Family      int    // 4 or 6: the status names only that address
 	HostNetwork bool
 	node        *Node
 }
@@ -286,8 +287,19 @@ kind: Pod
 metadata:
   {name: %s, namespace: shop, uid: %s, labels: {%s}, annotations: {ambit.dev/netns: %s, ambit.dev/cgroup: %s%s}}
 spec: {nodeName: node, hostNetwork: %v}
-status: {phase: Running, podIPs: [{ip: "%s"}, {ip: "%s"}]}
-`, p.Name, p.UID, p.Labels, p.NetNS, p.Cgroup, p.Notes, p.HostNetwork, p.V4, p.V6))
+status: {phase: Running, podIPs: [%s]}
+`, p.Name, p.UID, p.Labels, p.NetNS, p.Cgroup, p.Notes, p.HostNetwork, p.podIPs()))
+}
+
+func (p *Pod) podIPs() string {
+	var out []string
+	if p.Family != 6 {
+		out = append(out, fmt.Sprintf("{ip: %q}", p.V4))
+	}
+	if p.Family != 4 {
+		out = append(out, fmt.Sprintf("{ip: %q}", p.V6))
+	}
+	return strings.Join(out, ", ")
 }
 
 // Delete removes the pod's object.

@@ -102,6 +102,11 @@ func start(t testing.TB, role string, at place) *Process {
 	}()
 	t.Cleanup(func() {
 		p.Kill()
+		for _, bad := range []string{"DATA RACE", "panic:"} {
+			if strings.Contains(p.said.String(), bad) {
+				t.Errorf("%s %d: %s", role, p.PID, bad)
+			}
+		}
 		if t.Failed() {
 			t.Logf("--- %s %d:\n%s", role, p.PID, p.said)
 		}
