@@ -5,11 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -212,39 +208,4 @@ func (n *Node) note(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.err = err
-}
-
-// ErrNoToken says that there is nothing to join with.
-var ErrNoToken = errors.New("no join token")
-
-// token reads the file, which may be replaced at any time.
-func (n *Node) token() (string, error) {
-	if n.TokenFile == "" {
-		return "", fmt.Errorf("%w: no --join-token-file", ErrNoToken)
-	}
-	b, err := os.ReadFile(n.TokenFile)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrNoToken, err)
-	}
-	t := strings.TrimSpace(string(b))
-	if t == "" || len(t) > 4096 || strings.ContainsAny(t, "\r\n") {
-		return "", fmt.Errorf("%w: %s does not hold one line of text", ErrNoToken, n.TokenFile)
-	}
-	return t, nil
-}
-
-func (n *Node) tokenSum() [sha256.Size]byte {
-	t, err := n.token()
-	if err != nil {
-		return [sha256.Size]byte{}
-	}
-	return sha256.Sum256([]byte(t))
-}
-
-// spent reports whether there is no token that has not been tried.
-func (n *Node) spent() bool {
-	now := n.tokenSum()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return now == n.tried || now == [sha256.Size]byte{}
 }
