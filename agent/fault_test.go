@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf/link"
+
 	"github.com/ambitmesh/ambit/agent"
 	"github.com/ambitmesh/ambit/agent/internal/stage"
+	"github.com/ambitmesh/ambit/agent/netns"
 )
 
 // storms start traffic through both kinds of capture; calling the result ends and judges it.
@@ -238,6 +241,32 @@ func TestTwoAgentsOnOneKernel(t *testing.T) {
 	alive(t, a.c.Process, "of a, after b", hold(t, a.c.Process, a.s)...)
 }
 
+// linked says whether a program is attached to the node's cgroup or to a pod.
+func (p *play) linked(pods ...*stage.Pod) error {
+	inodes := map[uint64]bool{}
+	for _, path := range []string{p.setup.CgroupRoot, pods[0].NetNS, pods[1].NetNS} {
+		ino, err := netns.InodeAt(path) // any file's
+		if err != nil {
+			return err
+		}
+		inodes[ino] = true
+	}
+	var it link.Iterator
+	for it.Next() {
+		info, err := it.Link.Info()
+		if err != nil {
+			continue // it went away
+		}
+		if c := info.Cgroup(); c != nil && inodes[c.CgroupId] {
+			return fmt.Errorf("link %d is at the cgroup", info.ID)
+		}
+		if n := info.NetNs(); n != nil && inodes[uint64(n.NetnsIno)] {
+			return fmt.Errorf("link %d is at a pod", info.ID)
+		}
+	}
+	return it.Err()
+}
+
 func TestCleanupLeavesNothing(t *testing.T) {
 	p := newPlay(t)
 	if err := agent.Cleanup(p.BPFFS, p.CgroupRoot, "test"); err == nil || !strings.Contains(err.Error(), "another agent runs") {
@@ -245,6 +274,9 @@ func TestCleanupLeavesNothing(t *testing.T) {
 	}
 	if err := agent.Cleanup(p.BPFFS, p.CgroupRoot, "other"); err != nil {
 		t.Errorf("cleanup of an instance that is not there: %v", err)
+	}
+	if p.linked(p.c, p.s) == nil {
+		t.Error("no link is found while pods are enrolled")
 	}
 	p.agent.Kill()
 	p.proxy.Kill()
@@ -256,6 +288,7 @@ func TestCleanupLeavesNothing(t *testing.T) {
 	}
 	untouched(t, p.c)
 	untouched(t, p.s)
+	p.eventually("no link is left", func() error { return p.linked(p.c, p.s) })
 	alive(t, p.c.Process, "plain", hold(t, p.c.Process, p.s)...)
 	if err := agent.CleanupAll(p.BPFFS, p.CgroupRoot); err != nil {
 		t.Errorf("second cleanup: %v", err)

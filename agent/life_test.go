@@ -144,6 +144,31 @@ func (h *theater) past(name string) error {
 	return err
 }
 
+func TestSocketThatWasCapturedConnectsAgainAfterUnenrol(t *testing.T) {
+	p := newPlay(t)
+	p.proxy.Behave(t, stage.Manners{PlainKnown: true})
+	held := hold(t, p.c.Process, p.s) // keeps the pod's rules
+	for _, c := range hold(t, p.c.Process, p.s) {
+		p.Namespace("", "")
+		p.become(agent.ActualDraining, "c", "s")
+		to := stage.At(p.x.V4, 8080)
+		if strings.HasPrefix(c.Peer, "[") {
+			to = stage.At(p.x.V6, 8080)
+		}
+		p.proxy.Log(t)
+		if err := p.c.Reuse(c, to); err != nil {
+			t.Errorf("connect again: %v", err)
+		}
+		if got, err := p.c.Bulk(c, 10); err != nil || got <= 10 {
+			t.Errorf("connection to %s: %d bytes, %v", to, got, err)
+		}
+		if log := p.proxy.Log(t); len(log) != 0 {
+			t.Errorf("the proxy saw %v", log)
+		}
+	}
+	alive(t, p.c.Process, "meanwhile", held...)
+}
+
 func TestClosedPortAnswersAtOnce(t *testing.T) {
 	p := newPlay(t)
 	for _, addr := range []string{stage.At(p.s.V4, 9), stage.At(p.s.V6, 9)} {

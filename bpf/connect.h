@@ -67,6 +67,18 @@ refuse:
 	return REFUSE;
 }
 
+/* A socket that was captured once and connects again after the pod was un-enrolled: its mark would lead it to lo, where
+ * nobody listens for it any more. */
+static __always_inline int unmark(struct bpf_sock_addr *ctx, struct bpf_sock *sk, const struct pod *p)
+{
+	int none = 0;
+	if ((sk->mark & p->mask) == p->mark && bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &none, sizeof(none))) {
+		count(C_CONNECT_REFUSED);
+		return REFUSE;
+	}
+	return GO_ON;
+}
+
 static __always_inline bool stays_inside4(__u32 ip)
 {
 	return ip == 0 || (bpf_ntohl(ip) >> 24) == 127;
@@ -94,8 +106,10 @@ static __always_inline int judge(struct bpf_sock_addr *ctx, const struct addr *d
 	__u64 cgroup = bpf_get_current_cgroup_id();
 	if (bpf_map_lookup_elem(&proxies, &cgroup))
 		return judge_proxy(sk, netns, p, to_self);
-	if (to_self || !(p->flags & POD_CAPTURE))
+	if (to_self)
 		return GO_ON;
+	if (!(p->flags & POD_CAPTURE))
+		return unmark(ctx, sk, p);
 	if (v4 ? (!p->ip4 || stays_inside4(dst->ip[3])) : (!p->has6 || stays_inside6(dst->ip)))
 		return GO_ON;
 	return mark(ctx, sk, p);

@@ -98,7 +98,13 @@ func (m *Mesh) dropFlows(addr netip.Addr) error {
 
 // Flows counts the attested flows of legs and probes.
 func (m *Mesh) Flows() (legs, probes int, err error) {
-	if legs, err = size[meshTuple, uint64](m.obj.Legs); err != nil {
+	// The pods' shares are few, the legs may be a quarter of a million.
+	var cookie, n uint64
+	it := m.obj.LegCount.Iterate()
+	for it.Next(&cookie, &n) {
+		legs += int(n)
+	}
+	if err = it.Err(); err != nil {
 		return 0, 0, fmt.Errorf("count legs: %w", err)
 	}
 	if probes, err = size[meshTuple, uint64](m.obj.Probes); err != nil {

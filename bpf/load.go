@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -200,11 +201,20 @@ func replace(l link.Link, prog *ebpf.Program) error {
 	old, err := ebpf.NewProgramFromID(info.Program)
 	if err == nil {
 		defer old.Close()
-		if have, err := old.Info(); err == nil && have.Tag == want.Tag {
+		if have, err := old.Info(); err == nil && have.Tag == want.Tag && sameMaps(have, want) {
 			return nil
 		}
 	}
 	return l.Update(prog)
+}
+
+// sameMaps says whether two programs use the same maps: the tag does not tell, and a pin may have been lost.
+func sameMaps(a, b *ebpf.ProgramInfo) bool {
+	x, ok := a.MapIDs()
+	y, ok2 := b.MapIDs()
+	slices.Sort(x)
+	slices.Sort(y)
+	return ok && ok2 && slices.Equal(x, y)
 }
 
 func (m *Mesh) loadObjects(dir string) error {

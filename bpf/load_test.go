@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -214,5 +215,33 @@ func TestHooksFollowTheCgroup(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(m.dir, "*"+newPin)); err != nil || len(left) != 0 {
 		t.Errorf("left %v %v", left, err)
+	}
+}
+
+func TestLostPinIsMadeAnewAndUsed(t *testing.T) {
+	bpffs, cgroup := mounts(t)
+	o := Options{BPFFS: bpffs, Instance: "a", Cgroup: cgroup}
+	m := load(t, o)
+	if err := errors.Join(os.Remove(filepath.Join(m.dir, "pods")), m.Close()); err != nil {
+		t.Fatal(err)
+	}
+	m = load(t, o)
+	defer m.Close()
+	for i, l := range m.links {
+		info, err := l.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		prog, err := ebpf.NewProgramFromID(info.Program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		have, err := prog.Info()
+		if err := errors.Join(err, prog.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if want, err := m.hooks()[i].prog.Info(); err != nil || have.Tag != want.Tag || !sameMaps(have, want) {
+			t.Errorf("link %d runs another program, or one with other maps: %v", i, err)
+		}
 	}
 }

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Box is what a process in a pod or on the node can do, by net/rpc.
@@ -199,6 +202,50 @@ func (b *Box) End(id int, how *string) error {
 		*how = err.Error()
 	}
 	return nil
+}
+
+// Reuse disconnects a connection's socket and connects it to another address.
+func (b *Box) Reuse(a Again, _ *int) error {
+	old, err := b.conn(a.ID)
+	if err != nil {
+		return err
+	}
+	f, err := old.File() // a duplicate: the netpoller lets go of the first
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Dup(int(f.Fd()))
+	if err := errors.Join(err, f.Close(), old.TCPConn.Close(), disconnect(fd)); err != nil {
+		return err
+	}
+	to, err := netip.ParseAddrPort(a.To)
+	if err != nil {
+		return err
+	}
+	c, err := Dial{To: a.To}.dialOn(fd, to)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.conns[a.ID] = &client{c, bufio.NewReader(c)}
+	return nil
+}
+
+// Again is a connection and where its socket is to go next.
+type Again struct {
+	ID int
+	To string
+}
+
+// disconnect is connect to AF_UNSPEC.
+func disconnect(fd int) error {
+	var none [16]byte
+	_, _, e := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&none)), uintptr(len(none)))
+	if e != 0 {
+		return fmt.Errorf("disconnect: %w", e)
+	}
+	return unix.SetNonblock(fd, true)
 }
 
 // Close ends a connection.

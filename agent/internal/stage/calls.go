@@ -34,6 +34,11 @@ func (p *Process) End(t testing.TB, c Conn) (how string) {
 	return how
 }
 
+// Reuse disconnects a connection's socket and connects it again.
+func (p *Process) Reuse(c Conn, to string) error {
+	return p.call("Box.Reuse", Again{c.ID, to}, new(int))
+}
+
 // Close ends a connection.
 func (p *Process) Close(t testing.TB, c Conn) {
 	t.Helper()
