@@ -260,7 +260,7 @@ func (p *play) linked(pods ...*stage.Pod) error {
 		if c := info.Cgroup(); c != nil && inodes[c.CgroupId] {
 			return fmt.Errorf("link %d is at the cgroup", info.ID)
 		}
-		if n := info.NetNs(); n != nil && inodes[uint64(n.NetnsIno)] {
+		if n := info.NetNs(); n != nil && inodes[uint64(n.NetnsInode)] {
 			return fmt.Errorf("link %d is at a pod", info.ID)
 		}
 	}
