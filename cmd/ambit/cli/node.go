@@ -17,7 +17,7 @@ import (
 
 const (
 	defaultRunDir   = "/run/ambit"
-	defaultStateDir = "/var/lib/ambit"
+	defaultStateDir = "/var/lib/ambit/controller"
 	labDir          = "/run/ambit-lab"
 	agentSocket     = "agent.sock"
 	proxySocket     = "ztunnel.sock"
