@@ -72,9 +72,24 @@ func TestLife(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s.works(t)
-			c.run(t)
+			s.nothingInPlaintext(t, c.run)
 			s.works(t)
 		})
+	}
+}
+
+// nothingInPlaintext watches the fabric while f runs: whatever dies, no call goes out unprotected.
+func (s *shop) nothingInPlaintext(t *testing.T, f func(*testing.T)) {
+	t.Helper()
+	capture, err := s.Node("node-a").CaptureUplink()
+	must(t, err)
+	f(t)
+	trace, err := capture.Stop()
+	must(t, err)
+	for _, port := range []uint16{portBanner, portEcho} {
+		if plain := trace.Port(port).Opening(); len(plain.Segments) > 0 {
+			t.Errorf("%d segments in plaintext on the fabric, first %+v", len(plain.Segments), plain.Segments[0])
+		}
 	}
 }
 
@@ -111,29 +126,22 @@ func (s *shop) ztunnelKilled(t *testing.T) {
 	}
 }
 
-// bothKilled: with both holders of the listeners dead, connects are refused until they are back. Nothing
-// goes out in plaintext meanwhile, and all is well afterwards.
+// bothKilled: with both holders of the listeners dead, connects are refused until they are back. All is well
+// afterwards.
 func (s *shop) bothKilled(t *testing.T) {
 	for _, n := range []string{"node-a", "node-b"} {
 		t.Run(n, func(t *testing.T) {
 			x := s.traffic(t)
-			capture, err := s.Node("node-a").CaptureUplink()
-			must(t, err)
 			must(t, s.Node(n).Agent().Kill())
 			must(t, s.Node(n).Ztunnel().Remove())
 			time.Sleep(200 * time.Millisecond)
 			must(t, s.Node(n).StartAgent(ctx(t)))
-			_, err = s.Node(n).StartZtunnel(ctx(t))
+			_, err := s.Node(n).StartZtunnel(ctx(t))
 			must(t, err)
 			must(t, lab.WaitEnrolled(ctx(t), s.near, s.far))
 			s.works(t)
 			for _, stop := range append(x.calls, x.held...) {
 				stop(t)
-			}
-			trace, err := capture.Stop()
-			must(t, err)
-			if text := trace.Port(portBanner).Opening(); len(text.Segments) > 0 {
-				t.Errorf("%d calls in plaintext on the fabric, first %+v", len(text.Segments), text.Segments[0])
 			}
 		})
 	}
