@@ -97,6 +97,23 @@ func TestUnenrolWaitsUntilTheMeshKnows(t *testing.T) {
 	p.check(t, p.c.Process, stage.Dial{To: stage.At(p.s.V4, 8080)}, want{who: "s", client: p.c.V4.String()})
 }
 
+func TestOutboundWaitsForTheProxy(t *testing.T) {
+	h := newTheater(t)
+	p := &play{theater: h, c: h.Pod("c"), s: h.Pod("s")}
+	h.Namespace(ambient, "")
+	h.start()
+	p.proxy = h.Role("proxy", "proxy", "AMBIT_STAGE_ZDS="+h.Socket(), "AMBIT_STAGE_WAITING=certificate")
+	h.says("c", agent.ActualEnrolling, "no certificate")
+	h.says("s", agent.ActualEnrolling, "no certificate")
+	from, to := p.c.V4.String(), stage.At(p.s.V4, 8080)
+	p.check(t, p.c.Process, stage.Dial{To: to}, want{who: "s", client: from, events: []string{"in s " + from + ">" + to}})
+	p.proxy.Behave(t, stage.Manners{Waiting: "announcement"})
+	h.says("c", agent.ActualEnrolled, "no announcement")
+	p.check(t, p.c.Process, stage.Dial{To: to}, want{who: "s", client: from, events: []string{"out c " + from + ">" + to, "in s " + from + ">" + to}})
+	p.proxy.Behave(t, stage.Manners{})
+	h.become(agent.ActualEnrolled, "c", "s")
+}
+
 func TestHundredLabelCyclesUnderTraffic(t *testing.T) {
 	p := newPlay(t)
 	p.proxy.Behave(t, stage.Manners{PlainKnown: true})

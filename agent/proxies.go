@@ -166,6 +166,7 @@ type podUse struct {
 	answered    bool // the active proxy
 	heard       bool // any proxy
 	plainKnown  bool
+	waiting     string        // what the active proxy has not got for the pod yet, or ""
 	idle        time.Duration // the shortest
 	connections uint64        // of all, draining ones included
 }
@@ -187,7 +188,7 @@ func (x *proxies) query(ctx context.Context, uid string) podUse {
 		use.connections += state.GetConnections()
 		use.idle = min(use.idle, time.Duration(min(state.GetIdleMs(), 1<<40))*time.Millisecond)
 		if s.Session == active {
-			use.answered, use.plainKnown = true, state.GetPlainKnown()
+			use.answered, use.plainKnown, use.waiting = true, state.GetPlainKnown(), clip(state.GetWaiting())
 		}
 	}
 	return use

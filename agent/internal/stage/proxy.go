@@ -21,9 +21,10 @@ type Event struct{ Kind, Pod, Src, Dst, Err string }
 
 // Manners are how the proxy behaves.
 type Manners struct {
-	PlainKnown bool // what it says of retired pods
-	Forgetful  bool // does not return listeners
-	Deaf       bool // takes pods and accepts nothing
+	PlainKnown bool   // what it says of retired pods
+	Forgetful  bool   // does not return listeners
+	Deaf       bool   // takes pods and accepts nothing
+	Waiting    string // what it says that pods wait for
 }
 
 // Proxy is a node proxy without TLS: it relays what the listeners get to where it was going.
@@ -59,7 +60,8 @@ func (p *served) use(n int64) {
 
 func proxyMain() error {
 	x := &Proxy{
-		path: os.Getenv("AMBIT_STAGE_ZDS"), instance: fmt.Sprintf("%x", rand.Uint64()),
+		manners: Manners{Waiting: os.Getenv("AMBIT_STAGE_WAITING")},
+		path:    os.Getenv("AMBIT_STAGE_ZDS"), instance: fmt.Sprintf("%x", rand.Uint64()),
 		pods: map[string]*served{},
 	}
 	go x.keepCalling()

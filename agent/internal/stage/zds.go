@@ -97,7 +97,7 @@ func (x *Proxy) state(uid string) (*pb.Ack, []int, error) {
 		return nil, nil, errors.New("no such pod")
 	}
 	return &pb.Ack{Pod: &pb.PodState{
-		Connections: uint64(p.conns.Load()), PlainKnown: x.manners.PlainKnown, IdleMs: time.Now().UnixMilli() - p.last.Load(),
+		Connections: uint64(p.conns.Load()), PlainKnown: x.manners.PlainKnown, Waiting: x.manners.Waiting, IdleMs: time.Now().UnixMilli() - p.last.Load(),
 	}}, nil, nil
 }
 
