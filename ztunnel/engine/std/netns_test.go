@@ -133,10 +133,12 @@ func greeter(t testing.TB, p *pod, a netip.Addr) netip.AddrPort {
 			if err != nil {
 				return
 			}
-			_, _ = io.WriteString(c, c.RemoteAddr().String())
-			_ = c.(*net.TCPConn).CloseWrite()
-			_, _ = io.Copy(io.Discard, c)
-			c.Close()
+			go func() {
+				defer c.Close()
+				_, _ = io.WriteString(c, c.RemoteAddr().String())
+				_ = c.(*net.TCPConn).CloseWrite()
+				_, _ = io.Copy(io.Discard, c)
+			}()
 		}
 	}()
 	return addr

@@ -59,7 +59,7 @@ func resetBy(side string) string {
 func refusalStatus(r reason.Reason) int {
 	switch r {
 	case reason.PolicyDeny, reason.PolicyNoAllow, reason.PolicyUnknown, reason.PolicyUnreadable,
-		reason.PolicyNeedsL7, reason.PolicyChanged, reason.MTLSRequired, reason.NotSynced:
+		reason.PolicyNeedsL7, reason.PolicyChanged, reason.MTLSRequired:
 		return 401
 	case reason.BadRequest, reason.Authority:
 		return 400
