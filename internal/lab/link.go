@@ -93,3 +93,19 @@ func ipNet(p netip.Prefix) *net.IPNet {
 }
 
 func whole(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// Plug pulls a node's cable to the fabric out, or puts it in again.
+func (n *Node) Plug(in bool) error {
+	port := fabricPort(n.index)
+	if in {
+		return n.lab.fabric.up(port)
+	}
+	l, err := n.lab.fabric.link(port)
+	if err != nil {
+		return err
+	}
+	if err := n.lab.fabric.ns.h.LinkSetDown(l); err != nil {
+		return fmt.Errorf("unplug %s: %w", n.Name, err)
+	}
+	return nil
+}
