@@ -19,7 +19,8 @@ func memory(ctx context.Context, o options) ([]report.Sample, error) {
 		name  string
 		conns []int
 	}{
-		{report.Floor, o.idle}, {"ambit", o.idle}, {"ambit-node", []int{o.idleOne}},
+		// A process that holds both legs of each connection meets the usual limit of 20,000 open files.
+		{report.Floor, []int{o.idle[0], o.idleOne}}, {"ambit", o.idle}, {"ambit-node", []int{o.idleOne}},
 	} {
 		s, err := idleMemory(ctx, o, c.name, c.conns)
 		if err != nil {
@@ -44,7 +45,7 @@ func idleMemory(ctx context.Context, o options, name string, conns []int) (out [
 		return nil, err
 	}
 	out = append(out, memorySample(name, 0, "resident", "MB", rest/1e6))
-	for _, n := range conns {
+	for _, n := range slices.Compact(conns) {
 		h, err := w.hold(ctx, c, n)
 		if err != nil {
 			return nil, err

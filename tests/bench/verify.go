@@ -144,7 +144,8 @@ func (w *world) hold(ctx context.Context, c chain, n int) (*holder, error) {
 	h := &holder{p, toHolder}
 	if err := h.ready(ctx, fromHolder); err != nil {
 		h.release()
-		return nil, fmt.Errorf("hold %d connections over %s: %w", n, c.name, err)
+		said, readErr := os.ReadFile(w.lab.LogFile("idle-" + c.name))
+		return nil, errors.Join(fmt.Errorf("hold %d connections over %s: %w: %s", n, c.name, err, said), readErr)
 	}
 	return h, nil
 }
