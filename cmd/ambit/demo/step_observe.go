@@ -45,7 +45,7 @@ func printTraffic(w io.Writer, rows []traffic) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "FROM\tSERVICE\tCONNECTIONS\tFAILED\tBYTES TO\tBYTES BACK")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\n", r.source, r.service, r.opened, r.failed, r.sent, r.received)
+		fmt.Fprintf(t, "%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\n", r.source, r.called(), r.opened, r.failed, r.sent, r.received)
 	}
 	return t.Flush()
 }
@@ -160,4 +160,12 @@ func memoryOf(n *lab.Node) (ztunnel, agent float64, err error) {
 	}
 	agent, err = resident(n.Agent().PID())
 	return ztunnel, agent, err
+}
+
+// called is the service's name; pods can also be called by their address.
+func (t traffic) called() string {
+	if t.service == "unknown" {
+		return "(a pod's address)"
+	}
+	return t.service
 }
