@@ -40,8 +40,17 @@ func podNS(t testing.TB) *os.File {
 	}
 	done := make(chan result)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends in the new namespace
+		runtime.LockOSThread() // unlocked only at home; else the thread ends with the goroutine
+		home, err := openHome()
+		if err != nil {
+			done <- result{nil, err}
+			return
+		}
+		defer home.Close()
 		f, err := makeNS()
+		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
 		done <- result{f, err}
 	}()
 	r := <-done
