@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -60,6 +61,7 @@ func start(t *testing.T, opts lab.Options) *mesh {
 }
 
 func (m *mesh) end() {
+	m.findCrashes()
 	if m.t.Failed() {
 		m.keepLogs()
 	}
@@ -68,6 +70,23 @@ func (m *mesh) end() {
 	}
 	if left := lab.Leftovers(m.Name()); len(left) > 0 {
 		m.t.Errorf("left behind: %q", left)
+	}
+}
+
+// findCrashes fails the test if a program of the mesh panicked or raced, even if nobody noticed.
+func (m *mesh) findCrashes() {
+	logs, _ := filepath.Glob(filepath.Join(m.Dir(), "logs", "*.log")) // the pattern is good
+	for _, f := range logs {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			m.t.Error(err)
+			continue
+		}
+		for _, sign := range []string{"DATA RACE", "panic: ", "fatal error: "} {
+			if i := bytes.Index(b, []byte(sign)); i >= 0 {
+				m.t.Errorf("%s:\n%s", filepath.Base(f), b[i:min(len(b), i+4000)])
+			}
+		}
 	}
 }
 
