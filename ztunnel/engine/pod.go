@@ -3,6 +3,7 @@ package engine
 import (
 	"net/netip"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"github.com/ambitmesh/ambit/internal/identity"
@@ -30,12 +31,7 @@ type Pod struct {
 
 // Owns reports whether addr is one of the pod's addresses.
 func (p *Pod) Owns(addr netip.Addr) bool {
-	for _, a := range p.Addrs {
-		if a == addr {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(p.Addrs, addr)
 }
 
 // Limits bound what one pod can take from the others of its node. A field that is 0 means no bound.

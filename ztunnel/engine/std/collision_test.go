@@ -41,12 +41,12 @@ func TestPortCollision(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	real, err := ln.Accept()
+	theirs, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer real.Close()
-	unmark(t, real.(*net.TCPConn))
+	defer theirs.Close()
+	unmark(t, theirs.(*net.TCPConn))
 	vanish(t, direct)
 
 	var tries atomic.Int32
@@ -72,8 +72,8 @@ func TestPortCollision(t *testing.T) {
 	if n := tries.Load(); n != 2 {
 		t.Errorf("%d ports tried", n)
 	}
-	_ = real.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
-	if _, err := real.Read(make([]byte, 1)); !isTimeout(err) {
+	_ = theirs.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	if _, err := theirs.Read(make([]byte, 1)); !isTimeout(err) {
 		t.Errorf("the client's own connection: %v", err)
 	}
 }

@@ -22,8 +22,7 @@ func (o *outcome) Error() string { return fmt.Sprintf("ended: %s %s", o.reason, 
 
 // outcomeOf reads why a flow's context ended.
 func outcomeOf(ctx context.Context) outcome {
-	var o *outcome
-	if errors.As(context.Cause(ctx), &o) {
+	if o, ok := errors.AsType[*outcome](context.Cause(ctx)); ok {
 		return *o
 	}
 	return outcome{reason: reason.Internal, detail: "ended without a cause"}

@@ -55,7 +55,7 @@ func (l *pool) get(ctx context.Context, d engine.Dial, a *engine.Attempt) (c *po
 		if w.err != nil {
 			return nil, false, w.err
 		}
-		if w.conn.cc.Room() > 0 || w.conn.cc.Err() != nil { // if it is dead already, opening a tunnel tells why
+		if w.conn.cc.Room() > 0 || w.conn.dead() { // if it is dead already, opening a tunnel tells why
 			return w.conn, true, nil
 		}
 	}

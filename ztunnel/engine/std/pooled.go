@@ -47,9 +47,11 @@ func (t *target) pick(now time.Time, newest *identity.Cert) (found *pooled) {
 // the end of a certificate, or made with one that has a successor.
 func (c *pooled) retire(now time.Time, newest *identity.Cert) bool {
 	superseded := newest != nil && newest != c.own && !newest.Leaf.Equal(c.own.Leaf) && newest.Valid(now)
-	if c.cc.Err() == nil && now.Before(c.until) && !superseded {
+	if !c.dead() && now.Before(c.until) && !superseded {
 		return false
 	}
 	c.cc.GoAway()
 	return true
 }
+
+func (c *pooled) dead() bool { return c.cc.Err() != nil }

@@ -72,8 +72,8 @@ func openError(err error) *engine.DialError {
 // isAlert reports whether the peer ended TLS: in TLS 1.3 it does so after our side of the handshake, if
 // it does not like our certificate.
 func isAlert(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "remote error"
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
 }
 
 // statusError names the reason of a tunnel that was answered, but not with 200.

@@ -45,8 +45,7 @@ func (f *flow) copy(dst, src leg, w *counter, srcName, dstName string) {
 	if err == nil {
 		return
 	}
-	var we *writeError
-	if errors.As(err, &we) {
+	if _, ok := errors.AsType[*writeError](err); ok {
 		srcName = dstName
 	}
 	f.cancel(broken(srcName, err)) // of no effect if the flow was ended, and this is only the echo
