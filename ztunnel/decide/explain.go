@@ -19,7 +19,7 @@ type Explanation struct {
 	Identity       string     `json:"identity"` // that the destination sees; "" in plaintext
 	PeerIdentities []string   `json:"peerIdentities"`
 	Service        string     `json:"service"`
-	Endpoint       string     `json:"endpoint"` // uid and address of the one that was picked now
+	Endpoint       string     `json:"endpoint"` // namespace/name and address of the one that was picked now
 	Endpoints      []Endpoint `json:"endpoints"`
 	Policy         string     `json:"policy"`
 	Allowed        bool       `json:"allowed"`
@@ -85,7 +85,7 @@ func (x *explainer) run(from subject, dest place, port uint16) {
 		x.uncaptured(c, dest)
 		return
 	}
-	x.step("%s runs on node %s as %s", from.workload.UID, c.node, pod.Identity)
+	x.step("%s runs on node %s as %s", title(from.workload), c.node, pod.Identity)
 	if c.node != x.d.opts.Node {
 		x.step("this is the proxy of node %s: the pick of the other node's proxy may differ", x.d.opts.Node)
 	}
@@ -183,3 +183,6 @@ func (x *explainer) uncaptured(c *call, dest place) {
 	}
 	x.conclude(&rt, &e)
 }
+
+// title is how users name a workload.
+func title(w *mesh.Workload) string { return w.Namespace + "/" + w.Name }

@@ -30,7 +30,7 @@ func do(here, there *world, p *engine.Pod, dest string) deed {
 	defer here.d.Closed(r)
 	out := deed{Path: string(of(r).path), Policy: r.Policy, Reason: string(plan.Reason)}
 	if r.To != nil {
-		out.Endpoint = r.To.UID + " " + r.Target.String()
+		out.Endpoint = title(r.To) + " " + r.Target.String()
 	}
 	switch plan.Action {
 	case engine.Plain, engine.Deliver:

@@ -46,10 +46,10 @@ const golden = `{
   "spiffe://cluster.local/ns/shop/sa/far"
  ],
  "service": "shop/web.shop",
- "endpoint": "Kubernetes//Pod/shop/far 10.0.1.1:8080",
+ "endpoint": "shop/far 10.0.1.1:8080",
  "endpoints": [
   {
-   "workload": "Kubernetes//Pod/shop/far",
+   "workload": "shop/far",
    "address": "10.0.1.1:8080",
    "ejected": false,
    "until": ""
@@ -60,9 +60,9 @@ const golden = `{
  "reason": "policy_needs_l7",
  "detail": "ALLOW policy shop/get-only: rules[0]: refused: needs layer 7, no waypoint",
  "steps": [
-  "Kubernetes//Pod/shop/client runs on node here as spiffe://cluster.local/ns/shop/sa/client",
+  "shop/client runs on node here as spiffe://cluster.local/ns/shop/sa/client",
   "10.1.0.1 port 80 is service shop/web.shop",
-  "the endpoint is Kubernetes//Pod/shop/far at 10.0.1.1:8080",
+  "the endpoint is shop/far at 10.0.1.1:8080",
   "a tunnel to 10.0.1.1:15008; its proxy must be [spiffe://cluster.local/ns/shop/sa/far]",
   "refused (policy_needs_l7): ALLOW policy shop/get-only: rules[0]: refused: needs layer 7, no waypoint"
  ],
@@ -73,12 +73,12 @@ func TestExplainNames(t *testing.T) {
 	w, _ := shop(t, nil)
 	w.addresses(svc("headless", nil), pod("h", "there", in("shop/headless.shop"), "10.0.1.7"))
 	for _, c := range []struct{ source, destination, service, endpoint string }{
-		{"shop/client", "shop/far", "", uid("far") + " 10.0.1.1:80"},
-		{"10.0.0.1", "10.0.1.1", "", uid("far") + " 10.0.1.1:80"},
-		{uid("client"), "shop/web", "shop/web.shop", uid("far") + " 10.0.1.1:8080"},
-		{"shop/client", "shop/web.shop", "shop/web.shop", uid("far") + " 10.0.1.1:8080"},
-		{"shop/client", "web", "shop/web.shop", uid("far") + " 10.0.1.1:8080"},
-		{"shop/client", "headless.shop", "shop/headless.shop", uid("h") + " 10.0.1.7:80"},
+		{"shop/client", "shop/far", "", "shop/far 10.0.1.1:80"},
+		{"10.0.0.1", "10.0.1.1", "", "shop/far 10.0.1.1:80"},
+		{uid("client"), "shop/web", "shop/web.shop", "shop/far 10.0.1.1:8080"},
+		{"shop/client", "shop/web.shop", "shop/web.shop", "shop/far 10.0.1.1:8080"},
+		{"shop/client", "web", "shop/web.shop", "shop/far 10.0.1.1:8080"},
+		{"shop/client", "headless.shop", "shop/headless.shop", "shop/h 10.0.1.7:80"},
 		{"shop/client", "192.0.2.1", "", ""},
 	} {
 		x, err := w.d.Explain(c.source, c.destination, 80)
@@ -120,7 +120,7 @@ func TestExplainLeavesNoTrace(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range x.Endpoints {
-			if e.Ejected != (e.Workload == uid("far")) || e.Ejected != (e.Until != "") {
+			if e.Ejected != (e.Workload == "shop/far") || e.Ejected != (e.Until != "") {
 				t.Fatalf("%+v", e)
 			}
 		}

@@ -18,8 +18,8 @@ func (x *explainer) describe(c *call, rt *route) {
 		x.endpoints(c, rt.service)
 	}
 	if rt.to != nil {
-		x.out.Endpoint = rt.to.UID + " " + rt.target.String()
-		x.step("the endpoint is %s at %s", rt.to.UID, rt.target)
+		x.out.Endpoint = title(rt.to) + " " + rt.target.String()
+		x.step("the endpoint is %s at %s", title(rt.to), rt.target)
 	}
 	switch {
 	case rt.path == viaTunnel:
@@ -51,7 +51,7 @@ func (x *explainer) endpoints(c *call, svc *mesh.Service) {
 		}
 	}
 	for _, e := range x.snap.Endpoints(svc) {
-		out := Endpoint{Workload: e.Workload.UID}
+		out := Endpoint{Workload: title(e.Workload)}
 		if port, ok := targetPort(svc, &e, c.dest.Port()); ok {
 			out.Address = addrOf(netip.AddrPortFrom(addressOf(e.Workload, c.pod, c.dest.Addr()), port))
 		}
