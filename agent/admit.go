@@ -36,7 +36,7 @@ func (x *proxies) Admit(peer zds.Peer) error {
 
 // home is a proxy's cgroup.
 func (x *proxies) home(peer zds.Peer) (dir string, id uint64, err error) {
-	if dir, _, err = x.a.cgroups.of(peer.PID); err != nil {
+	if dir, err = x.a.cgroups.of(peer.PID); err != nil {
 		return "", 0, err
 	}
 	if dir, id, err = x.a.cgroups.below(dir); err != nil {

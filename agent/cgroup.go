@@ -79,10 +79,10 @@ func within(path, dir string) bool {
 }
 
 // of finds a process's cgroup.
-func (c cgroups) of(pid int) (dir string, id uint64, err error) {
+func (c cgroups) of(pid int) (dir string, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
-		return "", 0, fmt.Errorf("read cgroup of process %d: %w", pid, err)
+		return "", fmt.Errorf("read cgroup of process %d: %w", pid, err)
 	}
 	for line := range strings.Lines(string(b)) {
 		path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
@@ -90,17 +90,15 @@ func (c cgroups) of(pid int) (dir string, id uint64, err error) {
 			continue
 		}
 		if !within(path, c.mountRoot) {
-			return "", 0, fmt.Errorf("process %d is in cgroup %s, outside of what %s shows", pid, path, c.mount)
+			return "", fmt.Errorf("process %d is in cgroup %s, outside of what %s shows", pid, path, c.mount)
 		}
 		rel, err := filepath.Rel(c.mountRoot, path)
 		if err != nil {
-			return "", 0, fmt.Errorf("cgroup %s of process %d: %w", path, pid, err)
+			return "", fmt.Errorf("cgroup %s of process %d: %w", path, pid, err)
 		}
-		dir = filepath.Join(c.mount, rel)
-		id, err = cgroupID(dir)
-		return dir, id, err
+		return filepath.Join(c.mount, rel), nil
 	}
-	return "", 0, fmt.Errorf("process %d is in no cgroup2", pid)
+	return "", fmt.Errorf("process %d is in no cgroup2", pid)
 }
 
 // cgroupID is the id that BPF programs see: the inode of the directory.
@@ -128,7 +126,7 @@ func empty(dir string) (bool, error) {
 func (c cgroups) find(id uint64) (dir string, ok bool) {
 	err := filepath.WalkDir(c.root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
-			return nil // cgroups come and go during the walk
+			return nil //nolint:nilerr // cgroups come and go during the walk
 		}
 		if got, err := cgroupID(path); err == nil && got == id {
 			dir, ok = path, true

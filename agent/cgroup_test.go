@@ -9,12 +9,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const hybrid = `25 30 0:23 / /sys/fs/cgroup ro,nosuid shared:9 - tmpfs tmpfs ro,mode=755
-26 25 0:24 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 cgroup2 rw
-27 25 0:25 / /sys/fs/cgroup/systemd rw,nosuid shared:11 - cgroup cgroup rw,name=systemd
+const hybrid = `25 30 0:23 / /sys/fs/cgroup ro,nosuid shared:9 - tmpfs run ro,mode=755
+26 25 0:24 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 none rw
+27 25 0:25 / /sys/fs/cgroup/systemd rw,nosuid shared:11 - cgroup none rw,name=systemd
 `
 
-const unified = `30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate
+const unified = `30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 none rw,nsdelegate
 99 25 0:26 /kubepods /mnt/a\040b rw shared:5 - cgroup2 none rw
 `
 

@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ambitmesh/ambit/bpf"
 )
@@ -21,12 +22,10 @@ func Cleanup(bpffs, cgroupRoot, instance string) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range names {
-		if n == instance {
-			return cleanup(bpf.Options{BPFFS: bpffs, Instance: instance, Cgroup: cg.root})
-		}
+	if !slices.Contains(names, instance) {
+		return nil
 	}
-	return nil
+	return cleanup(bpf.Options{BPFFS: bpffs, Instance: instance, Cgroup: cg.root})
 }
 
 func cleanup(o bpf.Options) error {

@@ -23,19 +23,24 @@ func (p *pod) enrol(ctx context.Context, obj Pod, w wish) time.Duration {
 	err := p.enrolSteps(ctx, obj, w)
 	switch {
 	case errors.Is(err, errWait):
-		if p.attached && p.capture {
-			p.set(ActualEnrolled, err.Error())
-		} else if p.attached {
-			p.set(ActualEnrolling, err.Error())
-		} else {
-			p.set(ActualWaiting, err.Error())
-		}
+		p.set(p.place.actual(), err.Error())
 		return retrySoon * 5
 	case err != nil:
 		return p.fail(err)
 	}
 	p.set(ActualEnrolled, "")
 	return watchEvery
+}
+
+// actual is how far a pod has come that waits for something.
+func (x place) actual() Actual {
+	switch {
+	case x.attached && x.capture:
+		return ActualEnrolled
+	case x.attached:
+		return ActualEnrolling
+	}
+	return ActualWaiting
 }
 
 func (p *pod) enrolSteps(ctx context.Context, obj Pod, w wish) error {

@@ -101,25 +101,25 @@ func TestProxyKilledAndRestarted(t *testing.T) {
 func TestProxyAbsent(t *testing.T) {
 	h := newTheater(t)
 	h.setup.ProxyAbsentAfter = 2 * time.Second
-	p := &play{theater: h, c: h.Pod("c"), s: h.Pod("s")}
+	c, s := h.Pod("c"), h.Pod("s")
 	h.Namespace(ambient, "")
 	h.start()
 	h.eventually("pods wait for a proxy", func() error {
-		s, err := h.pod("c")
-		if err == nil && (s.Actual != agent.ActualWaiting || !strings.Contains(s.Why, "no node proxy")) {
-			err = fmt.Errorf("it is %s: %s", s.Actual, s.Why)
+		st, err := h.pod("c")
+		if err == nil && (st.Actual != agent.ActualWaiting || !strings.Contains(st.Why, "no node proxy")) {
+			err = fmt.Errorf("it is %s: %s", st.Actual, st.Why)
 		}
 		return err
 	})
-	alive(t, p.c.Process, "plain without a proxy", hold(t, p.c.Process, p.s)...)
-	p.proxy = h.Proxy("proxy")
+	alive(t, c.Process, "plain without a proxy", hold(t, c.Process, s)...)
+	proxy := h.Proxy("proxy")
 	h.become(agent.ActualEnrolled, "c", "s")
-	p.proxy.Kill()
-	c := p.c.Dial(t, stage.Dial{To: stage.At(p.s.V4, 8080), Silent: true})
-	if c.Err != "" {
-		t.Fatalf("dial without a proxy: %s", c.Err)
+	proxy.Kill()
+	conn := c.Dial(t, stage.Dial{To: stage.At(s.V4, 8080), Silent: true})
+	if conn.Err != "" {
+		t.Fatalf("dial without a proxy: %s", conn.Err)
 	}
-	if how := p.c.End(t, c); !strings.Contains(how, "connection reset") {
+	if how := c.End(t, conn); !strings.Contains(how, "connection reset") {
 		t.Errorf("the waiting connection ended by %q, want a reset", how)
 	}
 	h.eventually("the reset is counted", func() error {
@@ -128,8 +128,8 @@ func TestProxyAbsent(t *testing.T) {
 		}
 		return nil
 	})
-	if s, err := h.pod("c"); err != nil || s.Actual != agent.ActualEnrolled || !strings.Contains(s.Why, "no node proxy") {
-		t.Errorf("status says %+v %v, want enrolled and why it does not work", s, err)
+	if st, err := h.pod("c"); err != nil || st.Actual != agent.ActualEnrolled || !strings.Contains(st.Why, "no node proxy") {
+		t.Errorf("status says %+v %v, want enrolled and why it does not work", st, err)
 	}
 }
 

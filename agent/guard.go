@@ -90,7 +90,7 @@ func (a *Agent) findProbes() error {
 			st.Detail = "probes go through the proxy: " + err.Error()
 			return a.setProbes(set, st)
 		}
-		if dir, _, err = a.cgroups.of(pid); err != nil {
+		if dir, err = a.cgroups.of(pid); err != nil {
 			st.Detail = "probes go through the proxy: " + err.Error()
 			return a.setProbes(set, st)
 		}

@@ -269,7 +269,7 @@ func TestLegLimitCrowdsOutNoProbe(t *testing.T) {
 	p := &play{theater: h, c: h.Pod("c"), s: h.Pod("s"), x: h.Pod("x")}
 	h.Namespace(ambient, "")
 	h.start()
-	p.proxy = h.Proxy("proxy")
+	h.Proxy("proxy")
 	h.become(agent.ActualEnrolled, "c", "s", "x")
 	kubelet := p.Box("kubelet")
 	var good []stage.Conn

@@ -31,16 +31,16 @@ func TestMain(m *testing.M) {
 
 // setup is the part of an agent's configuration that tests choose.
 type setup struct {
-	Instance         string
-	BPFFS            string
-	CgroupRoot       string
-	RunDir           string
-	Objects          string
-	ProbeCgroup      string
-	ProxyAbsentAfter time.Duration
-	UnusedAfter      time.Duration
-	StrayAfter       time.Duration
-	LegLimit         uint32
+	Instance         string        `json:"instance"`
+	BPFFS            string        `json:"bpffs"`
+	CgroupRoot       string        `json:"cgroupRoot"`
+	RunDir           string        `json:"runDir"`
+	Objects          string        `json:"objects"`
+	ProbeCgroup      string        `json:"probeCgroup"`
+	ProxyAbsentAfter time.Duration `json:"proxyAbsentAfter"`
+	UnusedAfter      time.Duration `json:"unusedAfter"`
+	StrayAfter       time.Duration `json:"strayAfter"`
+	LegLimit         uint32        `json:"legLimit"`
 }
 
 const setupEnv = "AMBIT_STAGE_AGENT"

@@ -184,8 +184,9 @@ func isAt(l link.Link, cgroup string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("find cgroup: %w", err)
 	}
-	at, sys := info.Cgroup(), st.Sys().(*syscall.Stat_t)
-	return at != nil && at.CgroupId == sys.Ino, nil
+	at := info.Cgroup()
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return ok && at != nil && at.CgroupId == sys.Ino, nil
 }
 
 // replace puts prog into a pinned link if it is another program than the one there.
@@ -253,7 +254,9 @@ func checkInstance(s string) error {
 		return fmt.Errorf("instance %q: want 1 to 64 characters without %q", s, unfinished)
 	}
 	for _, r := range s {
-		if !(r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') {
+		switch {
+		case r == '-', r == '_', r >= '0' && r <= '9', r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z':
+		default:
 			return fmt.Errorf("instance %q: want letters, digits, - and _ only", s)
 		}
 	}

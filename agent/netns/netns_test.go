@@ -41,7 +41,7 @@ func fresh(t *testing.T) (*NS, string) {
 
 func TestMain(m *testing.M) {
 	if os.Getenv("AMBIT_NETNS_SLEEP") != "" {
-		os.Stdin.Read(make([]byte, 1)) //nolint:errcheck // until the other end is closed
+		os.Stdin.Read(make([]byte, 1)) // until the other end is closed
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -163,7 +163,7 @@ func TestListeners(t *testing.T) {
 }
 
 func FuzzMounted(f *testing.F) {
-	f.Add("40 30 0:4 net:[4026532000] /run/netns/a rw - nsfs nsfs rw\n", uint64(4026532000))
+	f.Add("40 30 0:4 net:[4026532000] /run/netns/a rw - nsfs none rw\n", uint64(4026532000))
 	f.Add("x", uint64(0))
 	f.Fuzz(func(t *testing.T, mountinfo string, inode uint64) {
 		for _, path := range mounted(mountinfo, inode) {

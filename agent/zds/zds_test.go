@@ -238,7 +238,7 @@ func TestFloodLeavesRoomForOne(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Write(b) //nolint:errcheck // refused: the next one
+		c.Write(b) // an error: refused, the next one then
 		select {
 		case who := <-served:
 			if who != "good" {

@@ -95,7 +95,7 @@ type progress struct{ t *testing.T }
 func (p progress) Write(b []byte) (int, error) {
 	for line := range bytes.Lines(b) {
 		if s := string(line); strings.Contains(s, "BOOTED") || strings.Contains(s, "--- ") && !strings.HasPrefix(s, " ") {
-			os.Stderr.WriteString(p.t.Name() + ": " + strings.TrimSpace(s) + "\n") //nolint:errcheck // only a sign of life
+			os.Stderr.WriteString(p.t.Name() + ": " + strings.TrimSpace(s) + "\n")
 		}
 	}
 	return len(b), nil

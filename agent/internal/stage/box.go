@@ -73,7 +73,9 @@ func (b *Box) Listen(a Listen, _ *int) error {
 			if err != nil {
 				return
 			}
-			go echo(c.(*net.TCPConn), a.Who)
+			if tc, ok := c.(*net.TCPConn); ok {
+				go echo(tc, a.Who)
+			}
 		}
 	}()
 	return nil

@@ -5,16 +5,16 @@ import (
 )
 
 // Listen starts a server in the process.
-func (p *Process) Listen(t testing.TB, addr, who string) {
-	t.Helper()
-	p.must(t, "Box.Listen", Listen{addr, who}, new(int))
+func (p *Process) Listen(tb testing.TB, addr, who string) {
+	tb.Helper()
+	p.must(tb, "Box.Listen", Listen{addr, who}, new(int))
 }
 
 // Dial connects.
-func (p *Process) Dial(t testing.TB, d Dial) Conn {
-	t.Helper()
+func (p *Process) Dial(tb testing.TB, d Dial) Conn {
+	tb.Helper()
 	var c Conn
-	p.must(t, "Box.Dial", d, &c)
+	p.must(tb, "Box.Dial", d, &c)
 	return c
 }
 
@@ -28,9 +28,9 @@ func (p *Process) Bulk(c Conn, n int) (got int, err error) {
 }
 
 // End waits for the peer's end of a connection.
-func (p *Process) End(t testing.TB, c Conn) (how string) {
-	t.Helper()
-	p.must(t, "Box.End", c.ID, &how)
+func (p *Process) End(tb testing.TB, c Conn) (how string) {
+	tb.Helper()
+	p.must(tb, "Box.End", c.ID, &how)
 	return how
 }
 
@@ -40,68 +40,68 @@ func (p *Process) Reuse(c Conn, to string) error {
 }
 
 // Close ends a connection.
-func (p *Process) Close(t testing.TB, c Conn) {
-	t.Helper()
-	p.must(t, "Box.Close", c.ID, new(int))
+func (p *Process) Close(tb testing.TB, c Conn) {
+	tb.Helper()
+	p.must(tb, "Box.Close", c.ID, new(int))
 }
 
 // Sysctl sets a sysctl of the process's namespace, or only reads it if v is "".
-func (p *Process) Sysctl(t testing.TB, key, v string) (old string) {
-	t.Helper()
-	p.must(t, "Box.Sysctl", [2]string{key, v}, &old)
+func (p *Process) Sysctl(tb testing.TB, key, v string) (old string) {
+	tb.Helper()
+	p.must(tb, "Box.Sysctl", [2]string{key, v}, &old)
 	return old
 }
 
 // Rules counts marked rules, and the routes of a table.
-func (p *Process) Rules(t testing.TB, table int) (rules, routes int) {
-	t.Helper()
+func (p *Process) Rules(tb testing.TB, table int) (rules, routes int) {
+	tb.Helper()
 	var n [2]int
-	p.must(t, "Box.Rules", table, &n)
+	p.must(tb, "Box.Rules", table, &n)
 	return n[0], n[1]
 }
 
 // ZDS tries a ZDS socket.
-func (p *Process) ZDS(t testing.TB, path string) (how string) {
-	t.Helper()
-	p.must(t, "Box.ZDS", path, &how)
+func (p *Process) ZDS(tb testing.TB, path string) (how string) {
+	tb.Helper()
+	p.must(tb, "Box.ZDS", path, &how)
 	return how
 }
 
 // Storm connects without pause until the returned function is called.
-func (p *Process) Storm(t testing.TB, d Dial) (stop func() Tally) {
-	t.Helper()
+func (p *Process) Storm(tb testing.TB, d Dial) (stop func() Tally) {
+	tb.Helper()
 	var id int
-	p.must(t, "Box.StormStart", d, &id)
+	p.must(tb, "Box.StormStart", d, &id)
 	return func() (tally Tally) {
-		t.Helper()
-		p.must(t, "Box.StormStop", id, &tally)
+		tb.Helper()
+		p.must(tb, "Box.StormStop", id, &tally)
 		return tally
 	}
 }
 
 // Log is what the proxy accepted since the last call.
-func (p *Process) Log(t testing.TB) (log []Event) {
-	t.Helper()
-	p.must(t, "Proxy.Log", 0, &log)
+func (p *Process) Log(tb testing.TB) (log []Event) {
+	tb.Helper()
+	p.must(tb, "Proxy.Log", 0, &log)
 	return log
 }
 
 // Behave changes the proxy's manners.
-func (p *Process) Behave(t testing.TB, m Manners) {
-	t.Helper()
-	p.must(t, "Proxy.Behave", m, new(int))
+func (p *Process) Behave(tb testing.TB, m Manners) {
+	tb.Helper()
+	p.must(tb, "Proxy.Behave", m, new(int))
 }
 
 // Drained says whether the proxy was asked to drain.
-func (p *Process) Drained(t testing.TB) (is bool) {
-	t.Helper()
-	p.must(t, "Proxy.Drained", 0, &is)
+func (p *Process) Drained(tb testing.TB) (is bool) {
+	tb.Helper()
+	p.must(tb, "Proxy.Drained", 0, &is)
 	return is
 }
 
-func (p *Process) must(t testing.TB, method string, args, reply any) {
-	t.Helper()
+func (p *Process) must(tb testing.TB, method string, args, reply any) {
+	tb.Helper()
 	if err := p.call(method, args, reply); err != nil {
-		t.Fatalf("%s in process %d: %v", method, p.PID, err)
+		tb.Fatalf("%s in process %d: %v", method, p.PID, err)
 	}
 }

@@ -54,7 +54,8 @@ func NewNode(t testing.TB) *Node {
 	n := &Node{t: t}
 	n.CgroupMount = cgroupMount(t)
 	sweepCgroups(n.CgroupMount)
-	root, err := os.MkdirTemp(n.CgroupMount, fmt.Sprintf("ambit-stage-%d-", os.Getpid()))
+	root, err := os.MkdirTemp(n.CgroupMount, //nolint:usetesting // a cgroup
+		fmt.Sprintf("ambit-stage-%d-", os.Getpid()))
 	if err != nil {
 		t.Fatalf("make cgroup: %v", err)
 	}

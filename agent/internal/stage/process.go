@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/rpc"
 	"os"
 	"os/exec"
@@ -23,27 +24,25 @@ const roleEnv = "AMBIT_STAGE_ROLE"
 // the test binary again in a mount namespace of its own.
 func Main(more map[string]func() error) {
 	roles := map[string]func() error{"box": boxMain, "proxy": proxyMain}
-	for name, f := range more {
-		roles[name] = f
-	}
+	maps.Copy(roles, more)
 	switch role := os.Getenv(roleEnv); {
 	case role == "tests" || role == "" && os.Getuid() != 0:
 	case role == "":
-		os.Exit(again())
+		os.Exit(again()) //nolint:revive // stands for main
 	case roles[role] == nil:
 		fmt.Fprintln(os.Stderr, "no such role:", role)
-		os.Exit(2)
+		os.Exit(2) //nolint:revive // stands for main
 	default:
 		if err := roles[role](); err != nil {
 			fmt.Fprintln(os.Stderr, role+":", err)
-			os.Exit(1)
+			os.Exit(1) //nolint:revive // stands for main
 		}
-		os.Exit(0)
+		os.Exit(0) //nolint:revive // stands for main
 	}
 }
 
 func again() int {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd := exec.CommandContext(context.Background(), "/proc/self/exe", os.Args[1:]...) //nolint:gosec // its own arguments
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), roleEnv+"=tests")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
@@ -79,7 +78,7 @@ func start(t testing.TB, role string, at place) *Process {
 		t.Fatalf("open cgroup: %v", err)
 	}
 	defer cg.Close()
-	p := &Process{cmd: exec.Command("/proc/self/exe"), said: &output{}, ended: make(chan struct{})}
+	p := &Process{cmd: exec.CommandContext(context.Background(), "/proc/self/exe"), said: &output{}, ended: make(chan struct{})}
 	p.cmd.Env = append(append(os.Environ(), roleEnv+"="+role), at.env...)
 	p.cmd.Stderr = p.said
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, UseCgroupFD: true, CgroupFD: int(cg.Fd())}
@@ -174,8 +173,9 @@ type pipes struct {
 
 func (p pipes) Write(b []byte) (int, error) { return p.w.Write(b) }
 
+// Close implements io.Closer.
 func (p pipes) Close() error {
-	p.w.Close() //nolint:errcheck // the other end is what counts
+	p.w.Close()
 	return p.ReadCloser.Close()
 }
 

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,7 +62,7 @@ func (p *served) use(n int64) {
 func proxyMain() error {
 	x := &Proxy{
 		manners: Manners{Waiting: os.Getenv("AMBIT_STAGE_WAITING")},
-		path:    os.Getenv("AMBIT_STAGE_ZDS"), instance: fmt.Sprintf("%x", rand.Uint64()),
+		path:    os.Getenv("AMBIT_STAGE_ZDS"), instance: strconv.FormatUint(rand.Uint64(), 16),
 		pods: map[string]*served{},
 	}
 	go x.keepCalling()
@@ -158,7 +159,11 @@ func listener(fd int) (*net.TCPListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.(*net.TCPListener), nil
+	tl, ok := l.(*net.TCPListener)
+	if !ok {
+		return nil, errors.Join(os.ErrInvalid, l.Close())
+	}
+	return tl, nil
 }
 
 func (x *Proxy) accept(p *served, kind bpf.Kind, l *net.TCPListener) {
@@ -185,5 +190,5 @@ func (x *Proxy) dropLocked(uid string) {
 		stop()
 	}
 	netns.CloseAll(p.set) //nolint:errcheck // nothing to do
-	p.ns.Close()          //nolint:errcheck // nothing to do
+	p.ns.Close()
 }

@@ -16,15 +16,15 @@ import (
 func main() {
 	code := 1
 	if err := prepare(); err != nil {
-		fmt.Println("init:", err)
+		fmt.Fprintln(os.Stdout, "init:", err)
 	} else {
 		code = run()
 	}
-	fmt.Println("EXIT", code)
+	fmt.Fprintln(os.Stdout, "EXIT", code)
 	unix.Sync()
 	time.Sleep(time.Second)                                            // the serial port is slow
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART); err != nil { // qemu runs with -no-reboot
-		fmt.Println("init: reboot:", err)
+		fmt.Fprintln(os.Stdout, "init: reboot:", err)
 	}
 	select {}
 }
@@ -45,7 +45,7 @@ func prepare() error {
 	if err := unix.Uname(&u); err != nil {
 		return err
 	}
-	fmt.Println("BOOTED", unix.ByteSliceToString(u.Release[:]))
+	fmt.Fprintln(os.Stdout, "BOOTED", unix.ByteSliceToString(u.Release[:]))
 	order, err := os.ReadFile("/modules/order")
 	if err != nil {
 		return err
@@ -73,16 +73,16 @@ func insert(path string) error {
 func run() (code int) {
 	tests, err := filepath.Glob("/tests/*.test")
 	if err != nil || len(tests) == 0 {
-		fmt.Println("init: no tests:", err)
+		fmt.Fprintln(os.Stdout, "init: no tests:", err)
 		return 1
 	}
 	for _, path := range tests {
 		cmd := exec.Command(path, "-test.v", "-test.short", "-test.timeout=30m")
 		cmd.Dir, cmd.Stdout, cmd.Stderr = "/tmp", os.Stdout, os.Stdout
 		cmd.Env = []string{"PATH=/", "TMPDIR=/tmp", "HOME=/tmp", "AMBIT_STAGE_WHOLE=1"}
-		fmt.Println("RUN", filepath.Base(path))
+		fmt.Fprintln(os.Stdout, "RUN", filepath.Base(path))
 		if err := cmd.Run(); err != nil {
-			fmt.Println("init:", path, err)
+			fmt.Fprintln(os.Stdout, "init:", path, err)
 			code = 1
 		}
 	}
