@@ -40,63 +40,63 @@ type Pod struct {
 }
 
 // Skip skips a test that cannot run here.
-func Skip(t testing.TB) {
-	t.Helper()
+func Skip(tb testing.TB) {
+	tb.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("needs root: makes network namespaces and loads BPF programs")
+		tb.Skip("needs root: makes network namespaces and loads BPF programs")
 	}
 }
 
 // NewNode makes a node without pods.
-func NewNode(t testing.TB) *Node {
-	t.Helper()
-	Skip(t)
-	n := &Node{t: t}
-	n.CgroupMount = cgroupMount(t)
+func NewNode(tb testing.TB) *Node {
+	tb.Helper()
+	Skip(tb)
+	n := &Node{t: tb}
+	n.CgroupMount = cgroupMount(tb)
 	sweepCgroups(n.CgroupMount)
 	root, err := os.MkdirTemp(n.CgroupMount, //nolint:usetesting // a cgroup
 		fmt.Sprintf("ambit-stage-%d-", os.Getpid()))
 	if err != nil {
-		t.Fatalf("make cgroup: %v", err)
+		tb.Fatalf("make cgroup: %v", err)
 	}
 	n.CgroupRoot = root
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := os.Remove(root); err != nil {
-			t.Errorf("remove cgroup: %v", err)
+			tb.Errorf("remove cgroup: %v", err)
 		}
 	})
-	dir := t.TempDir()
+	dir := tb.TempDir()
 	n.Objects, n.RunDir, n.BPFFS = filepath.Join(dir, "objects"), filepath.Join(dir, "run"), filepath.Join(dir, "bpf")
 	for _, d := range []string{n.Objects, n.RunDir, n.BPFFS} {
 		if err := os.Mkdir(d, 0o700); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := unix.Mount("bpf", n.BPFFS, "bpf", 0, "mode=0700"); err != nil {
-		t.Fatalf("mount bpffs: %v", err)
+		tb.Fatalf("mount bpffs: %v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := unix.Unmount(n.BPFFS, 0); err != nil {
-			t.Errorf("unmount bpffs: %v", err)
+			tb.Errorf("unmount bpffs: %v", err)
 		}
 	})
-	n.Process = start(t, "box", place{cgroup: n.Cgroup("stranger")})
+	n.Process = start(tb, "box", place{cgroup: n.Cgroup("stranger")})
 	for _, k := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
-		n.Process.Sysctl(t, k, "1")
+		n.Process.Sysctl(tb, k, "1")
 	}
 	return n
 }
 
 // cgroupMount is where the cgroup2 hierarchy is mounted.
-func cgroupMount(t testing.TB) string {
-	t.Helper()
+func cgroupMount(tb testing.TB) string {
+	tb.Helper()
 	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
 		var st unix.Statfs_t
 		if unix.Statfs(dir, &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC {
 			return dir
 		}
 	}
-	t.Skip("no cgroup2 hierarchy is mounted")
+	tb.Skip("no cgroup2 hierarchy is mounted")
 	return ""
 }
 

@@ -111,7 +111,11 @@ func (d Dial) finish(fd int, err error) (*net.TCPConn, error) {
 		c.Close()
 		return nil, fmt.Errorf("connect, then: %w", unix.ECONNRESET)
 	}
-	return c.(*net.TCPConn), nil
+	tc, ok := c.(*net.TCPConn)
+	if !ok {
+		return nil, errors.Join(os.ErrInvalid, c.Close())
+	}
+	return tc, nil
 }
 
 func (d Dial) timeout() time.Duration {
@@ -153,7 +157,11 @@ func sockaddr(a netip.AddrPort, fam int) unix.Sockaddr {
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
-	p := a.(*net.TCPAddr).AddrPort()
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	p := t.AddrPort()
 	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }
 
