@@ -71,11 +71,11 @@ type place struct {
 }
 
 // start runs a role until the test ends.
-func start(t testing.TB, role string, at place) *Process {
-	t.Helper()
+func start(tb testing.TB, role string, at place) *Process {
+	tb.Helper()
 	cg, err := os.Open(at.cgroup)
 	if err != nil {
-		t.Fatalf("open cgroup: %v", err)
+		tb.Fatalf("open cgroup: %v", err)
 	}
 	defer cg.Close()
 	p := &Process{cmd: exec.CommandContext(context.Background(), "/proc/self/exe"), said: &output{}, ended: make(chan struct{})}
@@ -84,14 +84,14 @@ func start(t testing.TB, role string, at place) *Process {
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, UseCgroupFD: true, CgroupFD: int(cg.Fd())}
 	in, err := p.cmd.StdinPipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := p.launch(at.netns); err != nil {
-		t.Fatalf("start %s: %v", role, err)
+		tb.Fatalf("start %s: %v", role, err)
 	}
 	p.PID = p.cmd.Process.Pid
 	p.rpc = rpc.NewClient(pipes{out, in})
@@ -99,15 +99,15 @@ func start(t testing.TB, role string, at place) *Process {
 		defer close(p.ended)
 		p.cmd.Wait() //nolint:errcheck // how it ended is in its output
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		p.Kill()
 		for _, bad := range []string{"DATA RACE", "panic:"} {
 			if strings.Contains(p.said.String(), bad) {
-				t.Errorf("%s %d: %s", role, p.PID, bad)
+				tb.Errorf("%s %d: %s", role, p.PID, bad)
 			}
 		}
-		if t.Failed() {
-			t.Logf("--- %s %d:\n%s", role, p.PID, p.said)
+		if tb.Failed() {
+			tb.Logf("--- %s %d:\n%s", role, p.PID, p.said)
 		}
 	})
 	return p
