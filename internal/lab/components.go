@@ -128,8 +128,8 @@ func (n *Node) JoinToken(ctx context.Context) ([]byte, error) {
 	return out, nil
 }
 
-// token puts a new join token into the file that ztunnel reads.
-func (n *Node) token(ctx context.Context) (string, error) {
+// RenewToken puts a new join token into the file that the node's ztunnels read, and returns its path.
+func (n *Node) RenewToken(ctx context.Context) (string, error) {
 	out, err := n.JoinToken(ctx)
 	if err != nil {
 		return "", err

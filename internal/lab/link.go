@@ -61,6 +61,9 @@ func (h *Host) address(link string, addrs ...netip.Prefix) error {
 	return nil
 }
 
+// AddAddress gives the pod one more address, which nobody routes to it.
+func (p *Pod) AddAddress(a netip.Addr) error { return p.address("lo", whole(a)) }
+
 // route sends what is for dst through a link, by way of via if it is valid.
 func (h *Host) route(dst netip.Prefix, link string, via netip.Addr) error {
 	l, err := h.link(link)

@@ -8,10 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"sync"
-
-	"sigs.k8s.io/yaml"
 )
 
 // PodSpec describes a pod. Namespace, Name and Node are required.
@@ -124,116 +121,4 @@ func (p *Pod) At(v6 bool, port int) string {
 // Identity is the pod's SPIFFE identity.
 func (p *Pod) Identity() string {
 	return fmt.Sprintf("spiffe://%s/ns/%s/sa/%s", p.lab.opts.TrustDomain, p.spec.Namespace, p.spec.ServiceAccount)
-}
-
-// Label sets one label of the pod, or takes it away with an empty value.
-func (p *Pod) Label(key, value string) error {
-	return p.change(func(s *PodSpec) { s.Labels = with(s.Labels, key, value) })
-}
-
-// Annotate sets or takes away one annotation.
-func (p *Pod) Annotate(key, value string) error {
-	return p.change(func(s *PodSpec) { s.Annotations = with(s.Annotations, key, value) })
-}
-
-// SetReady makes the pod an endpoint of its services or not.
-func (p *Pod) SetReady(yes bool) error { return p.change(func(s *PodSpec) { s.NotReady = !yes }) }
-
-func with(m map[string]string, key, value string) map[string]string {
-	out := maps.Clone(m)
-	if out == nil {
-		out = map[string]string{}
-	}
-	set(out, key, value)
-	return out
-}
-
-func (p *Pod) change(f func(*PodSpec)) error {
-	p.mu.Lock()
-	f(&p.spec)
-	p.mu.Unlock()
-	return p.write()
-}
-
-func (p *Pod) object() string { return "pod-" + p.spec.Namespace + "-" + p.spec.Name }
-
-// write tells the cluster what the pod is.
-func (p *Pod) write() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.spec.Unwritten {
-		return nil
-	}
-	s := p.spec
-	ready := "True"
-	if s.NotReady {
-		ready = "False"
-	}
-	notes := with(s.Annotations, "ambit.dev/netns", p.NetNS())
-	notes["ambit.dev/cgroup"] = p.Cgroup()
-	var ips []any
-	for _, a := range p.Addresses() {
-		ips = append(ips, map[string]any{"ip": a.String()})
-	}
-	b, err := yaml.Marshal(map[string]any{
-		"apiVersion": "v1", "kind": "Pod",
-		"metadata": map[string]any{"name": s.Name, "namespace": s.Namespace, "uid": s.UID, "labels": s.Labels, "annotations": notes},
-		"spec": map[string]any{"nodeName": s.Node, "serviceAccountName": s.ServiceAccount,
-			"containers": []any{map[string]any{"name": "app", "image": "lab"}}},
-		"status": map[string]any{"phase": "Running", "podIP": p.Addresses()[0].String(), "podIPs": ips,
-			"conditions": []any{map[string]any{"type": "Ready", "status": ready}}},
-	})
-	if err != nil {
-		return fmt.Errorf("describe pod %s: %w", p.FullName(), err)
-	}
-	return p.lab.Apply(p.object(), string(b))
-}
-
-// Forget tells the cluster that the pod is gone, and leaves it running.
-func (p *Pod) Forget() error { return p.lab.Remove(p.object()) }
-
-// Delete ends the pod's processes, takes its network away and tells the cluster.
-func (p *Pod) Delete() error { return errors.Join(p.Vanish(), p.Forget()) }
-
-// Vanish is Delete without a word to the cluster.
-func (p *Pod) Vanish() error {
-	p.mu.Lock()
-	gone, app := p.gone, p.app
-	p.gone = true
-	p.mu.Unlock()
-	if gone {
-		return nil
-	}
-	p.lab.mu.Lock()
-	delete(p.lab.pods, p.FullName())
-	p.lab.mu.Unlock()
-	errs := []error{removeCgroup(p.cgroup)}
-	if app != nil {
-		errs = append(errs, app.close())
-	}
-	return errors.Join(append(errs, p.Node.detach(p.link), p.ns.close())...)
-}
-
-// Pods are the running pods.
-func (l *Lab) Pods() []*Pod {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Collect(maps.Values(l.pods))
-}
-
-// Pod finds a pod; nil if there is none.
-func (l *Lab) Pod(namespace, name string) *Pod {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.pods[namespace+"/"+name]
-}
-
-func (l *Lab) closeApps() {
-	for _, p := range l.Pods() {
-		p.mu.Lock()
-		if p.app != nil {
-			p.app.close() // its process is killed next, whatever it says
-		}
-		p.mu.Unlock()
-	}
 }

@@ -27,7 +27,7 @@ func (n *Node) StartZtunnel(ctx context.Context, extra ...string) (*Ztunnel, err
 
 // LaunchZtunnel starts a ztunnel and does not wait for it.
 func (n *Node) LaunchZtunnel(ctx context.Context, extra ...string) (*Ztunnel, error) {
-	token, err := n.token(ctx)
+	token, err := n.RenewToken(ctx)
 	if err != nil {
 		return nil, err
 	}

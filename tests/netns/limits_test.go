@@ -2,6 +2,7 @@ package netns
 
 import (
 	"errors"
+	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -67,6 +68,37 @@ func TestHostilePods(t *testing.T) {
 	if r.Names[one.FullName()] == 0 || r.Names[two.FullName()] == 0 {
 		t.Errorf("answered by %v", r.Names)
 	}
+}
+
+// TestBorrowedAddress has a pod call with another's address as its source: it is judged as what it is.
+func TestBorrowedAddress(t *testing.T) {
+	s := newShop(t, lab.Options{})
+	liar, lender := s.pod(t, "shop/liar", "node-a"), s.pod(t, "shop/lender", "node-a")
+	plainLiar := s.plainClient
+	must(t, lab.WaitEnrolled(ctx(t), liar, lender))
+	must(t, s.waitTunnels(ctx(t), liar, lender))
+	for _, to := range []string{"near", "far"} {
+		s.authorize(t, "shop", to, to, "ALLOW", `
+  - from: [{source: {principals: ["cluster.local/ns/shop/sa/lender"]}}]
+`)
+	}
+	for _, p := range []*lab.Pod{liar, plainLiar} {
+		for _, a := range lender.Addresses() {
+			must(t, p.AddAddress(a))
+		}
+	}
+	each(t, []*lab.Pod{s.near, s.far}, func(t *testing.T, v6 bool, to *lab.Pod) {
+		eventually(t, func() error { return refused(ctx(t), program(t, s.client), to.At(v6, portBanner)) })
+		must(t, answers(ctx(t), program(t, lender), to.At(v6, portBanner)))
+		local := netip.MustParseAddrPort(lender.At(v6, 0)).Addr().String()
+		for _, p := range []*lab.Pod{liar, plainLiar} {
+			b, err := program(t, p).Ask(ctx(t), app.DialArgs{Address: to.At(v6, portBanner), Local: local, Timeout: 2 * time.Second})
+			if err == nil {
+				t.Errorf("%s passed as another pod: %+v", p.FullName(), b)
+			}
+		}
+		must(t, answers(ctx(t), program(t, lender), to.At(v6, portBanner)))
+	})
 }
 
 func (s *shop) thousandTimes(t *testing.T, from *lab.Pod, address, payload string) {

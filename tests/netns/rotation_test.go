@@ -39,6 +39,30 @@ func TestShortCertificates(t *testing.T) {
 	})
 }
 
+// TestExpiry keeps the controller away until every certificate has ended: nothing passes then. The nodes
+// join again by new tokens.
+func TestExpiry(t *testing.T) {
+	const life = 10 * time.Second
+	s := newShop(t, lab.Options{LeafLife: life})
+	must(t, s.Controller().Kill())
+	time.Sleep(life / 2)
+	s.works(t)
+	held := hold(t, s.client, s.near, s.far) // may live on: they were judged when they began
+	time.Sleep(life)
+	both(t, func(t *testing.T, v6 bool) {
+		for _, to := range []*lab.Pod{s.near, s.far} {
+			must(t, refused(ctx(t), program(t, s.client), to.At(v6, portBanner)))
+		}
+	})
+	for _, n := range []string{"node-a", "node-b"} {
+		_, err := s.Node(n).RenewToken(ctx(t))
+		must(t, err)
+	}
+	must(t, s.StartController(ctx(t)))
+	s.works(t)
+	closeAll(t, held)
+}
+
 func (s *shop) rotate(t *testing.T, step string) {
 	t.Helper()
 	must(t, s.tryRotate(step))
