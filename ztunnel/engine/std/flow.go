@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
@@ -56,18 +58,27 @@ func take(n *atomic.Int64, bound int64) (release func(), ok bool) {
 	return func() { n.Add(-1) }, bound == 0 || now <= bound
 }
 
-// serve obeys the Decider until the flow is over.
+// serve relays once there is a leg. What it took to make one is off the stack by then.
 func (f *flow) serve() outcome {
+	to, header, why := f.connect()
+	if to == nil {
+		return f.refuse(why)
+	}
+	return f.carry(to, header)
+}
+
+// connect obeys the Decider until a leg is made, or tells why there is none.
+func (f *flow) connect() (to leg, header []hpack.HeaderField, why outcome) {
 	if f.rec.Kind != engine.HBONE && f.e.legs.own(f.rec.Kind, f.rec.Source, f.rec.Dest) {
-		return f.refuse(outcome{reason: reason.Loop, detail: "one of our own legs came back"})
+		return nil, nil, outcome{reason: reason.Loop, detail: "one of our own legs came back"}
 	}
 	for plan := f.ask(); ; {
 		switch plan.Action {
 		case engine.Refuse:
-			return f.refuse(refusal(plan))
+			return nil, nil, refusal(plan)
 		case engine.Wait:
 			if why := f.wait(plan); why != nil {
-				return f.refuse(*why)
+				return nil, nil, *why
 			}
 			plan = f.ask()
 		default:
@@ -76,10 +87,10 @@ func (f *flow) serve() outcome {
 				if to != nil {
 					to.cut()
 				}
-				return f.refuse(outcomeOf(f.ctx))
+				return nil, nil, outcomeOf(f.ctx)
 			}
 			if err == nil {
-				return f.carry(to, plan)
+				return to, plan.Header, outcome{}
 			}
 			plan = f.e.opts.Decider.Dialed(f.rec, err)
 		}
@@ -133,7 +144,7 @@ func (f *flow) refuse(o outcome) outcome {
 
 // carry relays between the two legs, once the Decider has agreed a last time: the record is registered
 // before it is judged again, so no change of policy falls between judgement and register.
-func (f *flow) carry(to leg, plan engine.Plan) outcome {
+func (f *flow) carry(to leg, header []hpack.HeaderField) outcome {
 	f.e.live.add(f)
 	defer f.e.live.remove(f)
 	if why, ok := f.establish(); !ok {
@@ -143,7 +154,7 @@ func (f *flow) carry(to leg, plan engine.Plan) outcome {
 	if f.carries != nil {
 		f.carries()
 	}
-	return f.relay(to, plan)
+	return f.relay(to, header)
 }
 
 // end tells the Decider, once for each record.

@@ -4,16 +4,16 @@ import (
 	"context"
 	"errors"
 
-	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"golang.org/x/net/http2/hpack"
 )
 
 // relay copies both ways until both sides have ended, or one has broken or the flow was ended: then
 // both legs are reset. It closes them.
-func (f *flow) relay(to leg, plan engine.Plan) outcome {
+func (f *flow) relay(to leg, header []hpack.HeaderField) outcome {
 	stop := context.AfterFunc(f.ctx, func() { f.from.cut(); to.cut() })
 	defer stop()
 	if s, ok := f.from.(*streamLeg); ok {
-		if err := s.Respond(200, plan.Header...); err != nil {
+		if err := s.Respond(200, header...); err != nil {
 			f.cancel(broken(opener, err))
 		}
 	}
