@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/ambitmesh/ambit/internal/lab"
 	"github.com/ambitmesh/ambit/tests/bench/report"
@@ -67,6 +68,9 @@ func speed(ctx context.Context, o options) (samples []report.Sample, err error) 
 	}
 	for round := range o.rounds {
 		for _, l := range workloads() {
+			if !strings.Contains(l.name, o.only) {
+				continue
+			}
 			// Another chain is first in each round.
 			for i := range w.chains {
 				c := w.chains[(i+round)%len(w.chains)]

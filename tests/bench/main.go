@@ -81,6 +81,7 @@ type options struct {
 	each      time.Duration // of one measurement
 	idle      []int         // connections across nodes
 	idleOne   int           // connections on one node
+	only      string        // part of workloads' names
 	skipSpeed bool
 	skipIdle  bool
 }
@@ -93,6 +94,7 @@ func parse(args []string) (options, error) {
 	f.BoolVar(&o.quick, "quick", false, "two short rounds and fewer idle connections")
 	f.IntVar(&o.rounds, "rounds", 5, "rounds; each measures every chain once")
 	f.DurationVar(&o.each, "each", 800*time.Millisecond, "length of one measurement")
+	f.StringVar(&o.only, "only", "", "only the workloads whose name contains this")
 	f.BoolVar(&o.skipSpeed, "skip-speed", false, "measure memory only")
 	f.BoolVar(&o.skipIdle, "skip-memory", false, "measure speed only")
 	if err := f.Parse(args); err != nil {
