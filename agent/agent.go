@@ -73,7 +73,7 @@ type Agent struct {
 	pods    map[string]*pod // by UID
 	owners  map[string]*pod // of addresses and network namespaces
 	view    View
-	synced  bool
+	synced  chan struct{} // closed with the first view
 	probes  ProbeStatus
 	probeID uint64 // of probes.Cgroup
 
@@ -87,7 +87,7 @@ func New(cfg Config) (*Agent, error) {
 		cfg: cfg, log: cfg.Log, started: cfg.Now(),
 		pods: map[string]*pod{}, owners: map[string]*pod{},
 		features: Features(cfg.CgroupRoot, cfg.BPFFS),
-		events:   newEvents(),
+		events:   newEvents(), synced: make(chan struct{}),
 	}
 	if err := Missing(a.features); err != nil {
 		return nil, fmt.Errorf("this machine cannot run the agent: %w", err)
@@ -169,8 +169,11 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) apply(ctx context.Context, v View) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.view, a.synced = v, true
+	a.view = v
 	a.applyLocked(ctx, v)
+	if !a.Ready() {
+		close(a.synced)
+	}
 }
 
 func (a *Agent) applyLocked(ctx context.Context, v View) {
@@ -269,7 +272,10 @@ func (a *Agent) unclaim(p *pod) {
 
 // Ready says whether the agent has seen the world.
 func (a *Agent) Ready() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.synced
+	select {
+	case <-a.synced:
+		return true
+	default:
+		return false
+	}
 }

@@ -1,8 +1,10 @@
 package agent_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,6 +29,41 @@ func TestPodGoneWhileTheAgentWasAway(t *testing.T) {
 	to := stage.At(p.s.V4, 8080)
 	p.check(t, p.x.Process, stage.Dial{To: to}, want{who: "s", client: p.x.V4.String()})
 	p.become(agent.ActualEnrolled, "c")
+}
+
+func TestSnapshotOfARestartedAgentIsWhole(t *testing.T) {
+	p := newPlay(t)
+	for range 3 {
+		p.agent.Kill()
+		p.start()
+		p.eventually("the snapshot is sent", func() error {
+			got := p.proxy.Snapshot(t)
+			if got == nil {
+				return errors.New("not yet")
+			}
+			if slices.Sort(got); !slices.Equal(got, []string{"uid-c", "uid-s"}) {
+				t.Fatalf("the snapshot named %v, want both pods", got)
+			}
+			return nil
+		})
+	}
+}
+
+func TestWorldThatCannotBeReadLosesNoPod(t *testing.T) {
+	p := newPlay(t)
+	p.agent.Kill()
+	objects := p.setup.Objects
+	p.setup.Objects += "-away"
+	p.start()
+	time.Sleep(2 * time.Second) // longer than a snapshot takes
+	if got := p.proxy.Snapshot(t); got != nil {
+		t.Errorf("a snapshot was sent: %v", got)
+	}
+	alive(t, p.c.Process, "without a world", hold(t, p.c.Process, p.s)...)
+	if err := os.Rename(objects, p.setup.Objects); err != nil {
+		t.Fatal(err)
+	}
+	p.become(agent.ActualEnrolled, "c", "s")
 }
 
 func TestTamperedPodFailsClosedAndIsMended(t *testing.T) {

@@ -22,6 +22,7 @@ type pod struct {
 	a    *Agent
 	uid  string
 	wake chan struct{}
+	seen chan struct{} // closed after the first step: what an agent before us left is known
 
 	mu     sync.Mutex // guards the next four
 	obj    Pod
@@ -57,7 +58,7 @@ type place struct {
 }
 
 func newPod(a *Agent, obj Pod, w wish) *pod {
-	p := &pod{a: a, uid: obj.UID, wake: make(chan struct{}, 1), obj: obj, wish: w}
+	p := &pod{a: a, uid: obj.UID, wake: make(chan struct{}, 1), seen: make(chan struct{}), obj: obj, wish: w}
 	p.status = state{actual: ActualPlain, since: a.cfg.Now()}
 	return p
 }
@@ -101,8 +102,11 @@ func (p *pod) set(actual Actual, why string) {
 
 // run is the worker. When ctx ends it leaves the pod as it is.
 func (p *pod) run(ctx context.Context) {
-	for ctx.Err() == nil {
+	for first := true; ctx.Err() == nil; first = false {
 		next, done := p.step(ctx)
+		if first {
+			close(p.seen)
+		}
 		if done {
 			p.a.forget(ctx, p)
 			return

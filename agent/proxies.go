@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -93,6 +94,9 @@ func (x *proxies) welcome(ctx context.Context, s *session) error {
 	if s.Hello.Version >= 2 {
 		x.vault.pass(ctx, s, x.a.log)
 	}
+	if err := x.allKnown(ctx, s.Session); err != nil {
+		return err
+	}
 	for _, p := range x.a.all() {
 		if err := p.introduce(ctx, s.Session); err != nil {
 			return err
@@ -121,6 +125,28 @@ func (x *proxies) welcome(ctx context.Context, s *session) error {
 		}
 	}
 	return nil
+}
+
+// allKnown waits until the world has been read and every pod looked at once: a proxy takes the pods that
+// the snapshot does not name for gone. While the world cannot be read, the proxy goes on with what it has.
+func (x *proxies) allKnown(ctx context.Context, s *zds.Session) error {
+	wait := func(c <-chan struct{}) error {
+		select {
+		case <-c:
+			return nil
+		case <-s.Done():
+			return fmt.Errorf("proxy %d: %w", s.Peer.PID, net.ErrClosed)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	err := wait(x.a.synced)
+	for _, p := range x.a.all() {
+		if err == nil {
+			err = wait(p.seen)
+		}
+	}
+	return err
 }
 
 // active is the session that gets pods, or nil.

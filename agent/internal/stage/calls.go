@@ -92,6 +92,13 @@ func (p *Process) Behave(tb testing.TB, m Manners) {
 	p.must(tb, "Proxy.Behave", m, new(int))
 }
 
+// Snapshot is what the last whole snapshot named, nil before its end.
+func (p *Process) Snapshot(tb testing.TB) (uids []string) {
+	tb.Helper()
+	p.must(tb, "Proxy.Snapshot", 0, &uids)
+	return uids
+}
+
 // Drained says whether the proxy was asked to drain.
 func (p *Process) Drained(tb testing.TB) (is bool) {
 	tb.Helper()

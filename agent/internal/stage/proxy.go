@@ -39,6 +39,8 @@ type Proxy struct {
 	pods    map[string]*served
 	log     []Event
 	drained bool
+	named   []string // pods that this session has added
+	whole   []string // those before the end of its snapshot
 }
 
 // served is one pod of the proxy.
@@ -92,6 +94,14 @@ func (x *Proxy) Behave(m Manners, _ *int) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.manners = m
+	return nil
+}
+
+// Snapshot is the pods that the last whole snapshot named.
+func (x *Proxy) Snapshot(_ int, uids *[]string) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	*uids = x.whole
 	return nil
 }
 

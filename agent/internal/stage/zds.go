@@ -20,6 +20,9 @@ func (x *Proxy) session() error {
 		return err
 	}
 	defer c.Close()
+	x.mu.Lock()
+	x.named, x.whole = nil, nil
+	x.mu.Unlock()
 	if err := send(c, &pb.ZdsHello{Version: pb.Version_V2, Instance: x.instance, Build: "stage"}, nil); err != nil {
 		return err
 	}
@@ -47,11 +50,18 @@ func (x *Proxy) answer(req *pb.WorkloadRequest, fds []int) (*pb.Ack, []int, erro
 	switch r := req.GetPayload().(type) {
 	case *pb.WorkloadRequest_Add:
 		ls := r.Add.GetListeners()
+		x.mu.Lock()
+		x.named = append(x.named, r.Add.GetUid())
+		x.mu.Unlock()
 		return &pb.Ack{}, nil, x.take(r.Add.GetUid(), ls.GetV6(), ls.GetMark(), fds)
 	case *pb.WorkloadRequest_Del:
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		x.dropLocked(r.Del.GetUid())
+	case *pb.WorkloadRequest_SnapshotSent:
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.whole, x.named = append([]string{}, x.named...), nil
 	case *pb.WorkloadRequest_ReturnListeners:
 		return x.giveBack(r.ReturnListeners.GetUid())
 	case *pb.WorkloadRequest_Query:
