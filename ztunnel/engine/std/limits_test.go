@@ -5,7 +5,8 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
-	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
@@ -119,21 +120,22 @@ func TestSlowReaders(t *testing.T) {
 		_, _ = io.Copy(c, zeros{})
 	})
 	m := newMesh(t, app).start(t)
+	fd, slow := listenFD(t, "127.0.0.1") // the kernel's buffers are small, so that the engine's fill soon
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 32<<10); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.client.Serve(engine.Listener{Pod: m.client.pod, Kind: engine.Outbound, FD: fd}); err != nil {
+		t.Fatal(err)
+	}
 	for range 90 {
-		_, _ = connect(t, m.out).Write([]byte("fill"))
+		_, _ = connect(t, slow).Write([]byte("fill"))
 	}
 	eventually(t, "the queues are full", func() bool {
 		var sum int
 		for _, c := range m.client.podOf(m.client.pod).pool.list() {
 			sum += c.cc.Buffered()
 		}
-		before := sum
-		time.Sleep(20 * time.Millisecond)
-		sum = 0
-		for _, c := range m.client.podOf(m.client.pod).pool.list() {
-			sum += c.cc.Buffered()
-		}
-		return sum > 1<<20 && sum == before
+		return sum > 90*60<<10 // half of each window at least
 	})
 	roundTrip(t, connect(t, m.out))
 	if n := m.client.pod.Usage.Tunnels.Load(); n != 1 {
