@@ -12,8 +12,12 @@ import (
 	"github.com/ambitmesh/ambit/internal/mesh"
 )
 
-// saveEvery bounds how often the snapshot is written.
-const saveEvery = time.Second
+// A policy that is not on disk yet is lost with the process. So small snapshots are written at once,
+// large ones at most every second: writing must not take more than a twentieth of a core.
+const (
+	saveShare = 20
+	saveEvery = time.Second
+)
 
 // saver keeps the last accepted snapshot in a file, for a start without a controller.
 type saver struct {
@@ -45,8 +49,7 @@ func (s *saver) load() {
 	s.log.Info("saved snapshot is in use", "workloads", w, "services", v, "policies", p)
 }
 
-// run writes after changes, a second's worth of them at once, until ctx ends or over is closed: from
-// then on the file is a successor's.
+// run writes after changes until ctx ends or over is closed: from then on the file is a successor's.
 func (s *saver) run(ctx context.Context, over <-chan struct{}) {
 	cancel := s.store.Subscribe(func(mesh.Change) {
 		select {
@@ -63,10 +66,11 @@ func (s *saver) run(ctx context.Context, over <-chan struct{}) {
 			return
 		case <-s.dirty:
 		}
+		began := time.Now()
 		if err := s.save(); err != nil && !errors.Is(err, mesh.ErrNotSynced) {
 			s.log.Warn("snapshot not saved", "file", s.path, "error", err)
 		}
-		wait(ctx, saveEvery)
+		wait(ctx, min(saveShare*time.Since(began), saveEvery))
 	}
 }
 
