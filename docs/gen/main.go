@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,7 +24,7 @@ func main() {
 
 const reference = "docs/reference"
 
-func generate(ctx context.Context) error {
+func generate(ctx context.Context) (err error) {
 	page, err := reasons("internal/reason/reason.go")
 	if err != nil {
 		return err
@@ -39,7 +40,7 @@ func generate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make directory for programs: %w", err)
 	}
-	defer os.RemoveAll(bin)
+	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
 	for _, m := range mains {
 		if err := program(ctx, bin, filepath.Dir(m)); err != nil {
 			return err

@@ -166,11 +166,11 @@ func (q *query) scan(p *pool, not int) int {
 		if i == not || !q.usable(i) {
 			continue
 		}
-		if w := q.weight(i); left < w {
+		w := q.weight(i)
+		if left < w {
 			return i
-		} else {
-			left -= w
 		}
+		left -= w
 	}
 	return -1
 }

@@ -76,8 +76,7 @@ func (c *conn) readFrame() error {
 		return c.onData(fh)
 	}
 	f, err := c.fr.ReadFrameForHeader(fh)
-	var se http2.StreamError
-	if errors.As(err, &se) {
+	if se, ok := errors.AsType[http2.StreamError](err); ok {
 		return c.onStreamError(fh, se)
 	}
 	if err != nil {

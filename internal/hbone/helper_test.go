@@ -149,7 +149,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 // ours returns the stacks of goroutines that run this package's code outside of the test function.
 func ours() (stacks []string) {
 	buf := make([]byte, 4*mib)
-	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 		if strings.Contains(g, "hbone.(*conn)") {
 			stacks = append(stacks, g)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -55,7 +56,7 @@ func svc(namespace, host string, change func(*workload.Service), vips ...string)
 	s := &workload.Service{Name: host, Namespace: namespace, Hostname: host, Ports: []*workload.Port{{ServicePort: 80, TargetPort: 8080}}}
 	for _, v := range vips {
 		if p, err := netip.ParsePrefix(v); err == nil {
-			s.Addresses = append(s.Addresses, &workload.NetworkAddress{Address: p.Addr().AsSlice(), Length: proto.Uint32(uint32(p.Bits()))})
+			s.Addresses = append(s.Addresses, &workload.NetworkAddress{Address: p.Addr().AsSlice(), Length: new(uint32(p.Bits()))})
 			continue
 		}
 		s.Addresses = append(s.Addresses, &workload.NetworkAddress{Address: ip(v)})
@@ -636,9 +637,7 @@ func TestTrieIsAMap(t *testing.T) {
 
 func cloneMap(m map[string]int) map[string]int {
 	out := map[string]int{}
-	for k, v := range m {
-		out[k] = v
-	}
+	maps.Copy(out, m)
 	return out
 }
 

@@ -90,8 +90,8 @@ func (r *reader) look() time.Duration {
 
 // watch follows the directory behind the path, which may be a link that is swapped.
 func (r *reader) watch() {
-	real, err := filepath.EvalSymlinks(r.d.path)
-	if err != nil || real == r.watched && slices.Contains(r.notify.WatchList(), real) {
+	target, err := filepath.EvalSymlinks(r.d.path)
+	if err != nil || target == r.watched && slices.Contains(r.notify.WatchList(), target) {
 		return
 	}
 	if r.watched != "" {
@@ -100,11 +100,11 @@ func (r *reader) watch() {
 		}
 		r.watched = ""
 	}
-	if err := r.notify.Add(real); err != nil {
-		r.d.opts.Log.Warn("watch directory; changes are seen only by looking", "directory", real, "error", err)
+	if err := r.notify.Add(target); err != nil {
+		r.d.opts.Log.Warn("watch directory; changes are seen only by looking", "directory", target, "error", err)
 		return
 	}
-	r.watched = real
+	r.watched = target
 }
 
 // fail notes that the directory as a whole cannot be read. Everything known stays in force.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -116,7 +117,7 @@ func (s *stream) apply(resp *discovery.DeltaDiscoveryResponse) []error {
 	case AddressType, AuthorizationType:
 		u, bad := toUpdate(resp)
 		u.AddressesComplete, u.PoliciesComplete = t == AddressType, t == AuthorizationType
-		errs = append(bad, c.cfg.Store.Apply(u)...)
+		errs = slices.Concat(bad, c.cfg.Store.Apply(u))
 	case CaptureType:
 		for _, uid := range c.capture.answer(resp) {
 			c.cfg.OnPlain(uid)

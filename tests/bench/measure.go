@@ -22,7 +22,6 @@ type workload struct {
 	args func(addr string, d time.Duration) []string
 	per  float64 // operations, or bytes, that CPU time is given for
 	unit string
-	rate string // metric's name: rate or throughput
 }
 
 func workloads() []workload {

@@ -25,9 +25,7 @@ type pkg struct {
 	Standard   bool
 }
 
-// part is the first folder below the module's root: "agent", "internal", ...
-func (p pkg) part() string { return partOf(p.ImportPath) }
-
+// partOf is the first folder below the module's root: "agent", "internal", ...
 func partOf(path string) string {
 	rel, ok := strings.CutPrefix(path, module+"/")
 	if !ok {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -127,12 +128,7 @@ func (p pod) is(name string) bool {
 	if p.Namespace+"/"+p.Name == name {
 		return true
 	}
-	for _, a := range p.Addresses {
-		if a == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(p.Addresses, name)
 }
 
 func (e explanation) print(w io.Writer, output string, now time.Time) error {

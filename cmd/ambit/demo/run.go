@@ -63,10 +63,10 @@ func stay(ctx context.Context, l *lab.Lab, o Options) (summary, error) {
 	}
 	fmt.Fprintln(o.Out)
 	sum := walk(ctx, o.Out, s.steps())
-	if o.Once || ctx.Err() != nil {
+	if o.Once {
 		return sum, nil
 	}
-	if err := s.keepBusy(ctx); err != nil {
+	if err := s.keepBusy(ctx); err != nil && ctx.Err() == nil {
 		return sum, err
 	}
 	s.invite(o.Out)

@@ -55,7 +55,7 @@ func TestStepsBeforeTheLabel(t *testing.T) {
 	if err := s.shut(ctx, s.payments[1]); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ask(ctx, s.orders, s.payments[1].At(false, port)); err == nil {
+	if err := ask(ctx, s.orders, s.payments[1].At(false, port)); err == nil {
 		t.Error("payments-2 answers after it was shut")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ambitmesh/ambit/internal/lab"
+	"github.com/ambitmesh/ambit/internal/lab/app"
 )
 
 const policyWait = 15 * time.Second
@@ -14,7 +15,7 @@ const policyWait = 15 * time.Second
 // allow lets only orders call payments, and shows web's refusal with its reason.
 func (s *shop) allow(ctx context.Context) (string, error) {
 	address := s.payments[1].At(false, port)
-	if _, err := ask(ctx, s.web, address); err != nil {
+	if err := ask(ctx, s.web, address); err != nil {
 		return "", fmt.Errorf("web could not call payments before the policy: %w", err)
 	}
 	if err := s.lab.Apply("policy-payments", paymentsPolicy); err != nil {
@@ -25,7 +26,7 @@ func (s *shop) allow(ctx context.Context) (string, error) {
 		return "", err
 	}
 	took := time.Since(begin)
-	if _, err := ask(ctx, s.orders, address); err != nil {
+	if err := ask(ctx, s.orders, address); err != nil {
 		return "", fmt.Errorf("orders may call payments and was refused: %w", err)
 	}
 	line, err := s.waitLogged(ctx, "node-b", begin, func(l logLine) bool { return l.Dest == "payments-2" && l.Source == "web" && l.Reason != "" })
@@ -48,7 +49,7 @@ func refusedSoon(ctx context.Context, from *lab.Pod, address string) error {
 	defer cancel()
 	return lab.Eventually(ctx, func(ctx context.Context) error {
 		for range 3 {
-			if _, err := ask(ctx, from, address); err == nil {
+			if err := ask(ctx, from, address); err == nil {
 				return fmt.Errorf("%s still reaches %s", from.FullName(), address)
 			}
 		}
@@ -59,7 +60,7 @@ func refusedSoon(ctx context.Context, from *lab.Pod, address string) error {
 // strict shuts the visitor out, and nobody else.
 func (s *shop) strict(ctx context.Context) (string, error) {
 	address := s.web.At(false, port)
-	if _, err := ask(ctx, s.visitor, address); err != nil {
+	if err := ask(ctx, s.visitor, address); err != nil {
 		return "", fmt.Errorf("the visitor could not call web before STRICT: %w", err)
 	}
 	if err := s.lab.Apply("strict", strictMTLS); err != nil {
@@ -83,7 +84,7 @@ func (s *shop) strict(ctx context.Context) (string, error) {
 	if err := s.otherProcessRefused(ctx, address); err != nil {
 		return "", err
 	}
-	if _, err := ask(ctx, s.web, s.ordersService.At(false, port)); err != nil {
+	if err := ask(ctx, s.web, s.ordersService.At(false, port)); err != nil {
 		return "", fmt.Errorf("web could not call orders under STRICT: %w", err)
 	}
 	return fmt.Sprintf("the visitor is refused (%s); the kubelet's probe from %s passes, another process of the same node does not; web calls orders as before", line.Reason, banner.Remote), nil
@@ -96,12 +97,7 @@ func (s *shop) otherProcessRefused(ctx context.Context, address string) error {
 		return err
 	}
 	defer a.Close()
-	c, err := a.To(ctx, address)
-	if err != nil {
-		return nil // refused at the connect
-	}
-	defer c.Close(ctx)
-	if _, err := c.Banner(ctx); err == nil {
+	if _, err := a.Ask(ctx, app.DialArgs{Address: address, Timeout: dialLimit}); err == nil {
 		return errors.New("a process of the node that is not the kubelet passes under STRICT")
 	}
 	return nil
