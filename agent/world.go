@@ -34,7 +34,9 @@ type Pod struct {
 	Cgroup               string // directory, "" if not known
 }
 
-// Labels and annotations of namespaces and pods.
+// Labels and annotations of namespaces and pods. The two that name a pod's namespace and cgroup are for
+// machines without Kubernetes, where whoever writes the objects is trusted with the node: a source whose
+// objects others write must not pass them on.
 const (
 	labelMode              = "istio.io/dataplane-mode"
 	annotationNetNS        = "ambit.dev/netns"
