@@ -49,31 +49,32 @@ func Kinds() []Kind {
 
 // spec says how objects of a kind are read.
 type spec struct {
-	versions []string // accepted apiVersions; all are read into the one Go type
+	versions []string // accepted apiVersions; all are read into the one Go type; the API server is asked for the first it has
+	resource string   // the plural in the API server's paths
 	cluster  bool     // has no namespace
 	proto    bool     // spec and status are protobuf messages (Istio's kinds)
 	make     func() Object
 }
 
 var registry = map[Kind]spec{
-	Namespace:      {versions: []string{"v1"}, cluster: true, make: func() Object { return &corev1.Namespace{} }},
-	Node:           {versions: []string{"v1"}, cluster: true, make: func() Object { return &corev1.Node{} }},
-	Pod:            {versions: []string{"v1"}, make: func() Object { return &corev1.Pod{} }},
-	Service:        {versions: []string{"v1"}, make: func() Object { return &corev1.Service{} }},
-	ServiceAccount: {versions: []string{"v1"}, make: func() Object { return &corev1.ServiceAccount{} }},
-	EndpointSlice: {versions: []string{"discovery.k8s.io/v1"},
+	Namespace:      {versions: []string{"v1"}, resource: "namespaces", cluster: true, make: func() Object { return &corev1.Namespace{} }},
+	Node:           {versions: []string{"v1"}, resource: "nodes", cluster: true, make: func() Object { return &corev1.Node{} }},
+	Pod:            {versions: []string{"v1"}, resource: "pods", make: func() Object { return &corev1.Pod{} }},
+	Service:        {versions: []string{"v1"}, resource: "services", make: func() Object { return &corev1.Service{} }},
+	ServiceAccount: {versions: []string{"v1"}, resource: "serviceaccounts", make: func() Object { return &corev1.ServiceAccount{} }},
+	EndpointSlice: {versions: []string{"discovery.k8s.io/v1"}, resource: "endpointslices",
 		make: func() Object { return &discoveryv1.EndpointSlice{} }},
-	AuthorizationPolicy: {versions: securityVersions, proto: true,
+	AuthorizationPolicy: {versions: securityVersions, resource: "authorizationpolicies", proto: true,
 		make: func() Object { return &security.AuthorizationPolicy{} }},
-	PeerAuthentication: {versions: securityVersions, proto: true,
+	PeerAuthentication: {versions: securityVersions, resource: "peerauthentications", proto: true,
 		make: func() Object { return &security.PeerAuthentication{} }},
-	RequestAuthentication: {versions: securityVersions, proto: true,
+	RequestAuthentication: {versions: securityVersions, resource: "requestauthentications", proto: true,
 		make: func() Object { return &security.RequestAuthentication{} }},
-	DestinationRule: {versions: networkingVersions, proto: true,
+	DestinationRule: {versions: networkingVersions, resource: "destinationrules", proto: true,
 		make: func() Object { return &networking.DestinationRule{} }},
-	ServiceEntry: {versions: networkingVersions, proto: true,
+	ServiceEntry: {versions: networkingVersions, resource: "serviceentries", proto: true,
 		make: func() Object { return &networking.ServiceEntry{} }},
-	WorkloadEntry: {versions: networkingVersions, proto: true,
+	WorkloadEntry: {versions: networkingVersions, resource: "workloadentries", proto: true,
 		make: func() Object { return &networking.WorkloadEntry{} }},
 }
 

@@ -60,8 +60,15 @@ func Informer[T Object](src Source, kind Kind) (cache.SharedIndexInformer, error
 	if err != nil {
 		return nil, fmt.Errorf("informer of %s: %w", kind, err)
 	}
-	return cache.NewSharedIndexInformer(lw, example, 0,
-		cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}), nil
+	inf := cache.NewSharedIndexInformer(lw, example, 0,
+		cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	if l, ok := lw.(interface{ informerFailed(err error) }); ok {
+		err := inf.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) { l.informerFailed(err) })
+		if err != nil {
+			return nil, fmt.Errorf("informer of %s: %w", kind, err)
+		}
+	}
+	return inf, nil
 }
 
 // Lister reads an informer's objects. They are shared: never change one.

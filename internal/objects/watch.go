@@ -85,11 +85,11 @@ func (w *watcher) run(ctx context.Context, l *listWatch, from uint64, timeout <-
 		events, changed, ok := l.store.since(from)
 		if !ok {
 			s := expired(from).Status()
-			w.send(ctx, l, watch.Event{Type: watch.Error, Object: &s})
+			w.send(ctx, l.done, watch.Event{Type: watch.Error, Object: &s})
 			return
 		}
 		for _, e := range events {
-			if !w.send(ctx, l, e.Event) {
+			if !w.send(ctx, l.done, e.Event) {
 				return
 			}
 			from = e.generation
@@ -108,12 +108,12 @@ func (w *watcher) run(ctx context.Context, l *listWatch, from uint64, timeout <-
 	}
 }
 
-func (w *watcher) send(ctx context.Context, l *listWatch, e watch.Event) bool {
+func (w *watcher) send(ctx context.Context, done <-chan struct{}, e watch.Event) bool {
 	select {
 	case w.events <- e:
 		return true
 	case <-w.stop:
-	case <-l.done:
+	case <-done:
 	case <-ctx.Done():
 	}
 	return false
