@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 MAKEFLAGS += --warn-undefined-variables --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-full test-kernels fuzz lint generate verify-generated bench clean go-is-there
+.PHONY: help build demo test test-full test-kernels fuzz lint generate verify-generated manifests images bench clean go-is-there
 
 ifndef GO
 GO := $(shell sh tools/find-go.sh)
@@ -48,11 +48,17 @@ fuzz: go-is-there ## run each fuzz target for FUZZTIME (20s)
 lint: go-is-there ## gofmt, go vet and golangci-lint
 	@sh tools/lint.sh
 
-generate: go-is-there ## regenerate protobuf code, BPF objects and reference pages
+generate: go-is-there ## regenerate protobuf code, BPF objects, manifests and reference pages
 	@sh tools/generate.sh
 
 verify-generated: go-is-there ## check that committed generated files are what their sources give
 	@sh tools/verify-generated.sh
+
+manifests: go-is-there ## regenerate manifests/ambit.yaml from manifests/base, and crds.yaml
+	@PATH="$(dir $(GO)):$$PATH" "$(GO)" run ./manifests/gen
+
+images: go-is-there ## write container images into dist/images/ (for ctr images import); needs no container engine
+	@PATH="$(dir $(GO)):$$PATH" VERSION="$(VERSION)" "$(GO)" run ./manifests/images
 
 bench: build ## measure the mesh against no mesh and plain relays (root; QUICK=1 for a short run)
 	@mkdir -p dist/bench

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Regenerates all committed generated code: protobuf, BPF objects, reference pages.
+# Regenerates all committed generated code: protobuf, BPF objects, manifests, reference pages.
 # Needs Debian's protobuf-compiler, clang-19 and llvm-19; the Go plugins come from pinned modules.
 set -eu
 cd "$(dirname "$0")/.."
@@ -17,4 +17,5 @@ trap 'rm -rf "$plugins"' EXIT
 (cd tools && "$GO" build -o "$plugins/protoc-gen-go-grpc" google.golang.org/grpc/cmd/protoc-gen-go-grpc)
 export PATH="$plugins:$(dirname "$GO"):$PATH"
 "$GO" generate ./internal/meshpb ./internal/telemetry ./bpf
+"$GO" run ./manifests/gen
 "$GO" run ./docs/gen
