@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/ambitmesh/ambit/controller/auth"
 	"github.com/ambitmesh/ambit/controller/join"
 	"github.com/ambitmesh/ambit/internal/identity"
 	pb "github.com/ambitmesh/ambit/internal/meshpb/ca"
@@ -86,7 +87,8 @@ func newWorld(t testing.TB, mutate func(*ServiceConfig)) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), clock: newClock(), pods: &pods{all: map[string]bool{}}}
 	w.ca, w.tokens = openCA(t, w.dir, w.clock, time.Hour), join.Open(w.dir, w.clock.now)
-	cfg := ServiceConfig{CA: w.ca, Tokens: w.tokens, Pods: w.pods, TrustDomain: td, Now: w.clock.now, PodWait: 20 * time.Millisecond}
+	cfg := ServiceConfig{CA: w.ca, Tokens: w.tokens, Pods: w.pods, TrustDomain: td,
+		Callers: &auth.Authenticator{TrustDomain: td, Now: w.clock.now}, Now: w.clock.now, PodWait: 20 * time.Millisecond}
 	if mutate != nil {
 		mutate(&cfg)
 	}

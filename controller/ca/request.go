@@ -8,8 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc/metadata"
-
+	"github.com/ambitmesh/ambit/controller/auth"
 	"github.com/ambitmesh/ambit/controller/join"
 	"github.com/ambitmesh/ambit/internal/identity"
 	pb "github.com/ambitmesh/ambit/internal/meshpb/ca"
@@ -37,20 +36,16 @@ func (r *request) serve(ctx context.Context) ([]string, *refusal) {
 	default:
 		return nil, refuse(whyLimit, "too many requests at once")
 	}
-	caller, err := CallerOf(ctx, r.cfg.TrustDomain)
-	switch {
-	case errors.Is(err, ErrNoCertificate):
+	caller, err := r.cfg.Callers.Caller(ctx)
+	if errors.Is(err, auth.ErrNone) {
 		return r.join(ctx)
-	case err != nil:
-		return nil, refuse(whyCredential, "client certificate: %w", err)
 	}
-	r.caller = caller.URI()
+	if err != nil {
+		return nil, badCaller(err)
+	}
+	r.caller = caller.String()
 	if !r.callers.allow(r.caller, r.cfg.Now()) {
 		return nil, refuse(whyLimit, "too many requests of %s", r.caller)
-	}
-	// A connection may outlive the certificate that it was opened with.
-	if now := r.cfg.Now(); now.After(caller.Leaf.NotAfter) {
-		return nil, refuse(whyExpired, "client certificate ended %s", caller.Leaf.NotAfter)
 	}
 	csr, no := r.parse()
 	if no != nil {
@@ -80,15 +75,30 @@ func (r *request) parse() (*x509.CertificateRequest, *refusal) {
 
 func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), 512)], "?") }
 
-// judge says whether a caller with a certificate may have what it asks for: its own identity, or, for a
-// node, that of a pod that runs on it.
-func (r *request) judge(ctx context.Context, caller Caller) *refusal {
-	if r.asked == r.caller {
+// badCaller tells a credential that is no good from one that nobody could look at.
+func badCaller(err error) *refusal {
+	switch {
+	case errors.Is(err, auth.ErrBusy):
+		return refuse(whyLimit, "%w", err)
+	case errors.Is(err, auth.ErrUnavailable):
+		return refuse(whyNotReady, "%w", err)
+	case errors.Is(err, auth.ErrExpired):
+		return refuse(whyExpired, "%w", err)
+	case errors.Is(err, auth.ErrToken):
+		return refuse(whyToken, "%w", err)
+	}
+	return refuse(whyCredential, "%w", err)
+}
+
+// judge says whether a caller that is known may have what it asks for: its own identity, or, for a node
+// and its proxy, that of a pod that runs there.
+func (r *request) judge(ctx context.Context, caller auth.Caller) *refusal {
+	if r.asked == caller.URI {
 		r.kind = "own"
 		return nil
 	}
 	if caller.Node == "" {
-		return refuse(whyNotOwn, "a workload may renew its own certificate only")
+		return refuse(whyNotOwn, "a workload may have its own identity only")
 	}
 	id, err := identity.Parse(r.asked)
 	if err != nil {
@@ -138,7 +148,7 @@ func (r *request) join(ctx context.Context) ([]string, *refusal) {
 	if !r.unknown.AllowN(r.cfg.Now(), 1) {
 		return nil, refuse(whyLimit, "too many requests without a certificate")
 	}
-	token, ok := bearer(ctx)
+	token, ok := auth.Bearer(ctx)
 	if !ok {
 		return nil, refuse(whyCredential, "neither certificate nor token")
 	}
@@ -173,16 +183,6 @@ func badToken(err error) *refusal {
 		return refuse(whyToken, "%w", err)
 	}
 	return refuse(whyInternal, "%w", err)
-}
-
-func bearer(ctx context.Context) (string, bool) {
-	md, _ := metadata.FromIncomingContext(ctx)
-	values := md.Get("authorization")
-	if len(values) != 1 {
-		return "", false
-	}
-	scheme, token, ok := strings.Cut(values[0], " ")
-	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "bearer")
 }
 
 func (r *request) issue(csr *x509.CertificateRequest) ([]string, *refusal) {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/ambitmesh/ambit/controller/auth"
 	"github.com/ambitmesh/ambit/internal/identity"
 	pb "github.com/ambitmesh/ambit/internal/meshpb/ca"
 )
@@ -32,6 +33,7 @@ type Pods interface {
 // ServiceConfig configures a Service.
 type ServiceConfig struct {
 	CA          *CA
+	Callers     *auth.Authenticator
 	Tokens      Tokens
 	Pods        Pods
 	Ready       func() bool // Pods knows all there is; nil: always
@@ -61,8 +63,8 @@ type Service struct {
 
 // NewService returns a Service. It fails if a metric of that name is registered already.
 func NewService(cfg ServiceConfig) (*Service, error) {
-	if cfg.CA == nil || cfg.Tokens == nil || cfg.Pods == nil || cfg.TrustDomain == "" {
-		return nil, errors.New("new CA service: CA, Tokens, Pods and TrustDomain are required")
+	if cfg.CA == nil || cfg.Callers == nil || cfg.Tokens == nil || cfg.Pods == nil || cfg.TrustDomain == "" {
+		return nil, errors.New("new CA service: CA, Callers, Tokens, Pods and TrustDomain are required")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -120,14 +122,14 @@ type why string
 
 const (
 	whyLimit       why = "limit"           // too many at once, or too often
-	whyNotReady    why = "not_ready"       // the controller has not read its objects yet
+	whyNotReady    why = "not_ready"       // the controller has not read its objects yet, or the API server does not answer
 	whyBadRequest  why = "bad_request"     // no readable request, or it names more than one identity
 	whyCredential  why = "unauthenticated" // neither certificate nor token, or of another mesh
-	whyToken       why = "bad_token"       // unknown, used, expired, or for another node
+	whyToken       why = "bad_token"       // unknown, used, expired, or for another node or audience
 	whyTrustDomain why = "trust_domain"    // an identity of another trust domain
 	whyNotOwn      why = "not_own"         // another's identity, for a caller that may have its own only
 	whyNotOnNode   why = "not_on_node"     // no pod of that identity runs on the caller's node
-	whyExpired     why = "expired"         // the caller's certificate ended meanwhile
+	whyExpired     why = "expired"         // the caller's credential ended meanwhile
 	whyInternal    why = "internal"        // our own failure
 )
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ambitmesh/ambit/controller/auth"
 	"github.com/ambitmesh/ambit/controller/translate"
 	"github.com/ambitmesh/ambit/controller/xds"
 	"github.com/ambitmesh/ambit/internal/identity"
@@ -28,13 +29,14 @@ type Config struct {
 	Source      func(epoch uint32) objects.Source
 	Listen      string // host:port for xDS and certificates
 	StateDir    string
-	TrustDomain string        // "": cluster.local
-	ClusterID   string        // "": Kubernetes
-	ServerNames []string      // of our own certificate: addresses and DNS names
-	LeafLife    time.Duration // 0: 24 h
-	MetricsAddr string        // "": on the admin socket only
-	ReadyAddr   string        // "": on the admin socket only
-	AdminSocket string        // "": <state dir>/controller.sock
+	TrustDomain string               // "": cluster.local
+	ClusterID   string               // "": Kubernetes
+	ServerNames []string             // of our own certificate: addresses and DNS names
+	LeafLife    time.Duration        // 0: 24 h
+	Accounts    *auth.AccountsConfig // how callers with a service account's token are known; nil: not at all
+	MetricsAddr string               // "": on the admin socket only
+	ReadyAddr   string               // "": on the admin socket only
+	AdminSocket string               // "": <state dir>/controller.sock
 	Version     string
 	Log         *slog.Logger // nil: discard
 	Registry    Registry     // nil: its own
@@ -60,7 +62,7 @@ func (c *Config) fill() error {
 	or(&c.TrustDomain, "cluster.local")
 	or(&c.ClusterID, "Kubernetes")
 	or(&c.Coalesce, 25*time.Millisecond)
-	if _, err := identity.Parse(serverID(c.TrustDomain)); err != nil {
+	if _, err := identity.Parse(identity.Controller(c.TrustDomain).String()); err != nil {
 		return fmt.Errorf("trust domain %q: %w", c.TrustDomain, err)
 	}
 	_, _, err := c.names()
@@ -102,9 +104,14 @@ func validDNS(s string) bool {
 	return true
 }
 
-// serverID is the identity by which proxies know the controller.
-func serverID(trustDomain string) string {
-	return identity.ID{TrustDomain: trustDomain, Namespace: "ambit-system", ServiceAccount: "ambit-controller"}.String()
+// accounts lets the mesh say where a pod runs, if its token does not.
+func (c *Config) accounts(m *translate.Mesh) *auth.Accounts {
+	if c.Accounts == nil {
+		return nil
+	}
+	own := *c.Accounts
+	own.NodeOf, own.Now = m.NodeOfPod, c.Now
+	return auth.NewAccounts(own)
 }
 
 func (c *Config) mesh() *translate.Mesh {

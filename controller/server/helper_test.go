@@ -136,12 +136,12 @@ func (c *controller) join(name string) *machine {
 }
 
 func joinTLS(c *controller) credentials.TransportCredentials {
-	return credentials.NewTLS(identity.JoinConfig(identity.Pool(c.server.ca.Roots()), []string{serverID(td)}, time.Now))
+	return credentials.NewTLS(identity.JoinConfig(identity.Pool(c.server.ca.Roots()), []string{identity.Controller(td).String()}, time.Now))
 }
 
 func certTLS(cert *identity.Cert) credentials.TransportCredentials {
 	get := func() (*identity.Cert, error) { return cert, nil }
-	return credentials.NewTLS(identity.ClientConfig(get, []string{serverID(td)}, time.Now))
+	return credentials.NewTLS(identity.ClientConfig(get, []string{identity.Controller(td).String()}, time.Now))
 }
 
 // ask requests a certificate for uri.

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/ambitmesh/ambit/controller/auth"
 	"github.com/ambitmesh/ambit/controller/ca"
 	"github.com/ambitmesh/ambit/controller/join"
 	"github.com/ambitmesh/ambit/controller/state"
@@ -27,16 +28,17 @@ import (
 
 // Server is the controller.
 type Server struct {
-	cfg    Config
-	ca     *ca.CA
-	tokens *join.Store
-	src    objects.Source
-	mesh   *translate.Mesh
-	feed   *feed
-	xds    *xds.Server
-	grpc   *grpc.Server
-	caps   *xds.Captures
-	cache  *xds.Cache
+	cfg     Config
+	ca      *ca.CA
+	callers *auth.Authenticator
+	tokens  *join.Store
+	src     objects.Source
+	mesh    *translate.Mesh
+	feed    *feed
+	xds     *xds.Server
+	grpc    *grpc.Server
+	caps    *xds.Captures
+	cache   *xds.Cache
 
 	listener, admin, metrics, ready net.Listener // metrics and ready may be nil
 	release                         func() error // of the state directory
@@ -88,6 +90,7 @@ func (s *Server) build() (err error) {
 	} else if err := s.feed.claims.restore(s.caps); err != nil {
 		c.Log.Error("proxies will repeat which pods they capture", "error", err)
 	}
+	s.callers = &auth.Authenticator{TrustDomain: c.TrustDomain, Accounts: c.accounts(s.mesh), Now: c.Now}
 	if err := s.services(); err != nil {
 		return err
 	}
@@ -100,7 +103,7 @@ func (s *Server) services() (err error) {
 	if err != nil {
 		return err
 	}
-	signer, err := ca.NewService(ca.ServiceConfig{CA: s.ca, Tokens: s.tokens, Pods: s.mesh, Ready: s.cache.Ready,
+	signer, err := ca.NewService(ca.ServiceConfig{CA: s.ca, Callers: s.callers, Tokens: s.tokens, Pods: s.mesh, Ready: s.cache.Ready,
 		TrustDomain: c.TrustDomain, Log: c.Log, Registerer: c.Registry, Now: c.Now})
 	if err != nil {
 		return err
@@ -109,7 +112,7 @@ func (s *Server) services() (err error) {
 	if err != nil {
 		return err
 	}
-	own := &ownCert{ca: s.ca, names: ca.Names{URI: serverID(c.TrustDomain), DNS: dns, IPs: ips}, now: c.Now}
+	own := &ownCert{ca: s.ca, names: ca.Names{URI: identity.Controller(c.TrustDomain).String(), DNS: dns, IPs: ips}, now: c.Now}
 	if _, err := own.get(); err != nil {
 		return err
 	}
@@ -123,19 +126,16 @@ func (s *Server) services() (err error) {
 	return s.register()
 }
 
-// identify admits machines only: configuration is the proxies'.
+// identify admits nodes and their proxies only: configuration is theirs.
 func (s *Server) identify(ctx context.Context) (xds.Caller, error) {
-	caller, err := ca.CallerOf(ctx, s.cfg.TrustDomain)
+	caller, err := s.callers.Caller(ctx)
 	if err != nil {
 		return xds.Caller{}, err
 	}
 	if caller.Node == "" {
-		return xds.Caller{}, fmt.Errorf("%s is no node", caller.URI())
+		return xds.Caller{}, fmt.Errorf("%s is neither a node nor the proxy of one", caller)
 	}
-	if s.cfg.Now().After(caller.Leaf.NotAfter) {
-		return xds.Caller{}, fmt.Errorf("certificate of node %s ended %s", caller.Node, caller.Leaf.NotAfter)
-	}
-	return xds.Caller{Node: caller.Node, Until: caller.Leaf.NotAfter}, nil
+	return xds.Caller{Node: caller.Node, Until: caller.Until}, nil
 }
 
 func (s *Server) listen() (err error) {

@@ -100,7 +100,7 @@ func TestOwnCertificateFollowsTheRoots(t *testing.T) {
 	c := startController(t, nil).run()
 	seen := func() *x509.Certificate {
 		t.Helper()
-		conn, err := tls.Dial("tcp", c.addr, identity.JoinConfig(identity.Pool(c.server.ca.Roots()), []string{serverID(td)}, time.Now))
+		conn, err := tls.Dial("tcp", c.addr, identity.JoinConfig(identity.Pool(c.server.ca.Roots()), []string{identity.Controller(td).String()}, time.Now))
 		if err != nil {
 			t.Fatal(err)
 		}

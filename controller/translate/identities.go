@@ -69,3 +69,13 @@ func (m *Mesh) NodeOf(uid string) string {
 	}
 	return ""
 }
+
+// NodeOfPod returns the node of a pod that has that uid as an object; "" if there is none.
+func (m *Mesh) NodeOfPod(namespace, name, uid string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.pods.byKey[key{namespace, name}]; p != nil && string(p.UID) == uid {
+		return p.Spec.NodeName
+	}
+	return ""
+}

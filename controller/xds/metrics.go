@@ -27,7 +27,7 @@ func newMetrics(reg prometheus.Registerer, s *Server) (*metrics, error) {
 		responses: vec("ambit_xds_responses_total", "Responses sent to proxies."),
 		bytes:     vec("ambit_xds_response_bytes_total", "Bytes of responses sent to proxies."),
 		nacks:     vec("ambit_xds_nacks_total", "Responses of which a proxy refused something."),
-		refused:   counter("ambit_xds_refused_streams_total", "Streams refused for want of a node certificate."),
+		refused:   counter("ambit_xds_refused_streams_total", "Streams refused: the caller is neither a node nor the proxy of one."),
 		held:      counter("ambit_xds_stale_holds_total", "First answers held because this controller was behind what the proxy had seen."),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ambit_xds_acknowledge_seconds",
 			Help: "From a response to its acknowledgement.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 9)}, []string{"url"}),

@@ -25,8 +25,8 @@ const (
 
 // Caller is who opened a stream.
 type Caller struct {
-	Node  string    // the machine that its certificate names
-	Until time.Time // when the certificate ends, and with it the stream; zero: never
+	Node  string    // the machine that its credential names
+	Until time.Time // when the credential ends, and with it the stream; zero: never
 }
 
 // Config configures a Server.
@@ -97,7 +97,7 @@ func (s *Server) DeltaAggregatedResources(ads discovery.AggregatedDiscoveryServi
 	if err != nil {
 		s.metrics.refused.Inc()
 		s.cfg.Log.Warn("refused a stream", "peer", peerAddr(ads.Context()), "error", err)
-		return status.Error(codes.Unauthenticated, "a node certificate is required")
+		return status.Error(codes.Unauthenticated, "the caller is no node's proxy")
 	}
 	st := s.newStream(caller, ads)
 	if !s.enter(st) {

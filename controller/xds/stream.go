@@ -112,7 +112,7 @@ func (s *stream) decide(requests <-chan *discovery.DeltaDiscoveryRequest, receiv
 				err = status.Error(codes.DeadlineExceeded, "the proxy does not read")
 			}
 		case <-expiry:
-			err = status.Error(codes.Unauthenticated, "the node certificate has expired: connect again")
+			err = status.Error(codes.Unauthenticated, "the credential has ended: connect again")
 		case err := <-received:
 			return ended(err)
 		}
