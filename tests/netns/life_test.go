@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -41,7 +42,13 @@ func (x traffic) nothingFailed(t *testing.T) {
 func (x traffic) nothingRefused(t *testing.T) {
 	t.Helper()
 	for _, stop := range append(x.calls, x.held...) {
-		noneRefused(t, stop(t))
+		r := stop(t)
+		noneRefused(t, r)
+		for text, n := range r.Errors {
+			if strings.Contains(text, "EOF") {
+				t.Errorf("%d connections were cut off and looked ended in order: %s", n, text)
+			}
+		}
 	}
 }
 

@@ -33,8 +33,11 @@ type tcpLeg struct {
 	release func()         // called when the leg is closed, if not nil
 }
 
+// newTCPLeg has the leg end by a reset unless it is closed in order: if this process is killed, what was
+// cut off must not look like the whole.
 func newTCPLeg(c *net.TCPConn) *tcpLeg {
 	_ = c.SetKeepAliveConfig(keepAlive) // TCP_NODELAY is net's default
+	_ = c.SetLinger(0)
 	return &tcpLeg{TCPConn: c}
 }
 
@@ -47,8 +50,8 @@ func (l *tcpLeg) cut()   { l.end(true) }
 func (l *tcpLeg) end(reset bool) {
 	l.once.Do(func() {
 		l.info = readInfo(l.TCPConn)
-		if reset {
-			_ = l.SetLinger(0)
+		if !reset {
+			_ = l.SetLinger(-1)
 		}
 		_ = l.TCPConn.Close()
 		if l.release != nil {
