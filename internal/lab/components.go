@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,9 +12,6 @@ import (
 )
 
 const readyWait = 20 * time.Second
-
-// errNotStarted is returned for a component that does not run.
-var errNotStarted = errors.New("not started")
 
 func (l *Lab) binary(name string) string { return filepath.Join(l.opts.Bin, name) }
 

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Options say what to build. Only Bin is required.
@@ -78,8 +80,15 @@ func Unusable() error {
 	if os.Geteuid() != 0 {
 		return errors.New("a lab needs root: it makes network namespaces and cgroups")
 	}
-	if _, err := cgroupMount(); err != nil {
+	mount, err := cgroupMount()
+	if err != nil {
 		return err
+	}
+	if err := unix.Access(mount, unix.W_OK); err != nil {
+		return fmt.Errorf("a lab needs a writable cgroup2 hierarchy: %s: %w", mount, err)
+	}
+	if err := onOwnThread(func() error { return unix.Unshare(unix.CLONE_NEWNET) }); err != nil {
+		return fmt.Errorf("a lab needs to make network namespaces: %w", err)
 	}
 	b, err := os.ReadFile("/proc/filesystems")
 	if err != nil {
