@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/ambitmesh/ambit/manifests/kustomize"
+)
+
+func TestEveryImageHasARecipe(t *testing.T) {
+	base, err := kustomize.Read("../base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(base.Images) != len(recipes) {
+		t.Errorf("%d images, %d recipes", len(base.Images), len(recipes))
+	}
+	for _, i := range base.Images {
+		if _, ok := recipes[filepath.Base(i.Name)]; !ok {
+			t.Errorf("no recipe for %s", i.Name)
+		}
+	}
+	for name, r := range recipes {
+		for _, p := range r.programs {
+			if _, err := os.Stat("../../cmd/" + p + "/main.go"); err != nil {
+				t.Errorf("image %s: %v", name, err)
+			}
+		}
+	}
+}
+
+// A program is built twice, in two copies of the tree and of the cache, and must be the
+// same to the byte.
+func TestReproducible(t *testing.T) {
+	if os.Getenv("AMBIT_FULL") == "" {
+		t.Skip("builds a program twice from nothing, minutes: AMBIT_FULL=1")
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first []byte
+	for range 2 {
+		tree := t.TempDir()
+		copyTree(t, root, tree)
+		t.Chdir(tree)
+		t.Setenv("GOCACHE", t.TempDir())
+		image, err := options{arch: "amd64"}.image(t.Context(), "ambit-ztunnel", "ambit.dev/ambit-ztunnel:v1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, digest, err := image.Archive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first != nil && !bytes.Equal(b, first) {
+			t.Errorf("built again: another image, %s", digest)
+		}
+		first = b
+	}
+}
+
+// copyTree copies what git tracks.
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `git ls-files -z | tar --null --ignore-failed-read -T - -cf - | tar -xf - -C "$1"`, "sh", to)
+	cmd.Dir = from
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Skipf("not a git work tree: %v\n%s", err, out)
+	}
+}
