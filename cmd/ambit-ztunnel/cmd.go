@@ -16,6 +16,8 @@ import (
 type options struct {
 	node, runDir, zds                     string
 	controller, controllerRoot, joinToken string
+	token, controllerName                 string
+	podName, podNamespace, podIP          string
 	trustDomain, clusterID                string
 	metricsAddr, readyAddr, adminAddr     string
 	drainTime                             time.Duration
@@ -41,6 +43,11 @@ func rootCmd(terminate <-chan struct{}) *cobra.Command {
 	f.StringVar(&o.controller, "controller", "", "host:port of the controller")
 	f.StringVar(&o.controllerRoot, "controller-root", "", "PEM file with the root certificates by which the controller is trusted")
 	f.StringVar(&o.joinToken, "join-token-file", "", "file with the token that this node joins with; read again at each attempt")
+	f.StringVar(&o.token, "token-file", "", "file with the token of the proxy's service account, instead of --join-token-file; read again at each call")
+	f.StringVar(&o.controllerName, "controller-name", "", "DNS name in the certificate of a control plane without SPIFFE identity, such as istiod's; with --token-file")
+	f.StringVar(&o.podName, "pod-name", "", "name of the proxy's own pod (default: the node's)")
+	f.StringVar(&o.podNamespace, "pod-namespace", "", "namespace of the proxy's own pod (default: ambit-system)")
+	f.StringVar(&o.podIP, "pod-ip", "", "address of the proxy's own pod (default: the one that leads to the controller)")
 	f.StringVar(&o.trustDomain, "trust-domain", "cluster.local", "trust domain of the mesh")
 	f.StringVar(&o.clusterID, "cluster-id", "Kubernetes", "name of the cluster")
 	f.StringVar(&o.metricsAddr, "metrics-addr", ":15020", "address for /metrics; empty: none")

@@ -57,7 +57,8 @@ func (o *options) config() (server.Config, error) {
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return server.Config{
 		Node: o.node, RunDir: o.runDir, ZDS: o.zds, Controller: o.controller, ControllerRoot: o.controllerRoot,
-		JoinTokenFile: o.joinToken, TrustDomain: o.trustDomain, ClusterID: o.clusterID,
+		JoinTokenFile: o.joinToken, TokenFile: o.token, ControllerName: o.controllerName,
+		PodName: o.podName, PodNamespace: o.podNamespace, PodIP: o.podIP, TrustDomain: o.trustDomain, ClusterID: o.clusterID,
 		MetricsAddr: o.metricsAddr, ReadyAddr: o.readyAddr, AdminAddr: o.adminAddr, DrainTime: o.drainTime,
 		SameNode: decide.SameNode(o.sameNode), AccessLog: o.accessLog, Pprof: o.pprof,
 		Version: version.String(), Level: level, Log: logger(level), Registry: reg,
@@ -87,6 +88,15 @@ func (o *options) checkController() error {
 	}
 	if o.controllerRoot == "" {
 		return errors.New("--controller-root: want the PEM file by which the controller is trusted")
+	}
+	if o.token != "" && o.joinToken != "" {
+		return errors.New("--token-file: not together with --join-token-file")
+	}
+	if o.controllerName != "" && o.token == "" {
+		return errors.New("--controller-name: only with --token-file")
+	}
+	if _, err := netip.ParseAddr(o.podIP); o.podIP != "" && err != nil {
+		return fmt.Errorf("--pod-ip: %w", err)
 	}
 	return nil
 }

@@ -49,6 +49,10 @@ func (x *fixture) rootsChanged() int {
 	return x.roots
 }
 
+func linkTo(ca *certstest.CA, now func() time.Time) Link {
+	return Link{Target: ca.Addr, Controller: []string{ca.URI}, RootFile: ca.RootFile, Now: now}
+}
+
 // build makes a manager that talks to ca and does not run yet.
 func build(t *testing.T, ca *certstest.CA) *fixture {
 	t.Helper()
@@ -57,7 +61,7 @@ func build(t *testing.T, ca *certstest.CA) *fixture {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	client := &CA{Target: ca.Addr, Controller: []string{ca.URI}, RootFile: ca.RootFile, NodeURI: nodeURI, Now: x.now}
+	client := &CA{Link: linkTo(ca, x.now), NodeURI: nodeURI}
 	x.node = NewNode(nodeURI, x.token, client, x.now, log)
 	client.Node = x.node.Cert
 	reg := prometheus.NewPedanticRegistry()

@@ -16,10 +16,9 @@ type Status struct {
 	Err      error // of the last request, if it failed
 }
 
-// List returns the node's certificate first, then the others by identity.
+// List returns the node's certificate first, if it needs one, then the others by identity.
 func (m *Manager) List() []Status {
 	n, now := m.cfg.Node, m.cfg.Now()
-	node := Status{Identity: n.URI, Cert: n.Cert(), Err: n.Err()}
 	m.mu.Lock()
 	var out []Status
 	for id, e := range m.entries {
@@ -27,7 +26,9 @@ func (m *Manager) List() []Status {
 	}
 	m.mu.Unlock()
 	slices.SortFunc(out, func(a, b Status) int { return cmp.Compare(a.Identity, b.Identity) })
-	out = append([]Status{node}, out...)
+	if n != nil {
+		out = append([]Status{{Identity: n.URI, Cert: n.Cert(), Err: n.Err()}}, out...)
+	}
 	for i := range out {
 		out[i].Expired = out[i].Cert != nil && !out[i].Cert.Valid(now)
 	}

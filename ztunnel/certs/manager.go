@@ -14,7 +14,7 @@ import (
 // Config is what a Manager needs.
 type Config struct {
 	Provider Provider
-	Node     *Node  // whose roots are everyone's, and without which nothing is asked for
+	Node     *Node  // whose roots are everyone's, and without which nothing is asked for; nil: none is needed
 	OnRoots  func() // the trusted roots have changed: live peers must be looked at again
 	// Expiry is told when the certificate of a SPIFFE URI ends; the zero time: it is not kept any more.
 	Expiry     func(uri string, notAfter time.Time)
@@ -74,7 +74,9 @@ func New(cfg Config) (*Manager, error) {
 		m.vault.close()
 		return nil, err
 	}
-	cfg.Node.changed = m.nodeChanged
+	if cfg.Node != nil {
+		cfg.Node.changed = m.nodeChanged
+	}
 	return m, nil
 }
 

@@ -15,7 +15,8 @@ import (
 	"github.com/ambitmesh/ambit/internal/identity"
 )
 
-// Node keeps the node's own certificate: it joins by a token and renews at half of the life.
+// Node keeps the node's own certificate: it joins by a token and renews at half of the life. A proxy that
+// needs none has a nil Node, on which a Manager's calls do nothing.
 type Node struct {
 	URI       string
 	CA        *CA
@@ -51,8 +52,23 @@ func (n *Node) Cert() *identity.Cert {
 	return n.cert.Cert
 }
 
-// Ready is closed once there has been a certificate.
-func (n *Node) Ready() <-chan struct{} { return n.ready }
+// Ready is closed once there has been a certificate, or none is needed.
+func (n *Node) Ready() <-chan struct{} {
+	if n == nil {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
+	return n.ready
+}
+
+// uri is the node's identity, "" if it needs none.
+func (n *Node) uri() string {
+	if n == nil {
+		return ""
+	}
+	return n.URI
+}
 
 // Err is why the last attempt failed; nil after a good one.
 func (n *Node) Err() error {
@@ -65,7 +81,11 @@ func (n *Node) Err() error {
 const inheritTime = 2 * time.Second
 
 // Inherited says that the agent has handed over all that it has.
-func (n *Node) Inherited() { n.once.Do(func() { close(n.spare) }) }
+func (n *Node) Inherited() {
+	if n != nil {
+		n.once.Do(func() { close(n.spare) })
+	}
+}
 
 // Run keeps the certificate until ctx ends.
 func (n *Node) Run(ctx context.Context) {
@@ -195,6 +215,9 @@ func (n *Node) set(c issued) {
 
 // trust makes certs the roots by which the controller is known too. Called with the manager's lock held.
 func (n *Node) trust(certs []*x509.Certificate, pool *x509.CertPool) {
+	if n == nil {
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.cert.Cert != nil {

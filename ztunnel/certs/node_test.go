@@ -29,7 +29,7 @@ func TestTokenThatComesLater(t *testing.T) {
 
 func TestBadTokenFiles(t *testing.T) {
 	ca := certstest.Start(t, td)
-	for name, content := range map[string]string{"empty": "\n", "two lines": "a\nb", "long": strings.Repeat("x", 5000)} {
+	for name, content := range map[string]string{"empty": "\n", "two lines": "a\nb", "long": strings.Repeat("x", maxToken+1)} {
 		x := build(t, ca)
 		if err := os.WriteFile(x.token, []byte(content), 0o600); err != nil {
 			t.Fatal(err)

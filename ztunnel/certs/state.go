@@ -72,7 +72,7 @@ func parseState(b []byte, nodeURI string, now time.Time) (node *issued, pods map
 	if err := json.Unmarshal(b, &s); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
-	if s.Node != nil && s.Node.URI == nodeURI {
+	if s.Node != nil && nodeURI != "" && s.Node.URI == nodeURI {
 		if c, err := s.Node.restore(now); err == nil {
 			node = &c
 		}
@@ -93,12 +93,14 @@ func parseState(b []byte, nodeURI string, now time.Time) (node *issued, pods map
 // export is the state as it is now.
 func (m *Manager) export() []byte {
 	var s state
-	m.cfg.Node.mu.Lock()
-	node := m.cfg.Node.cert
-	m.cfg.Node.mu.Unlock()
-	if node.Cert != nil {
-		if c, err := save(m.cfg.Node.URI, node); err == nil {
-			s.Node = &c
+	if n := m.cfg.Node; n != nil {
+		n.mu.Lock()
+		node := n.cert
+		n.mu.Unlock()
+		if node.Cert != nil {
+			if c, err := save(n.URI, node); err == nil {
+				s.Node = &c
+			}
 		}
 	}
 	m.mu.Lock()
@@ -144,7 +146,7 @@ func (m *Manager) restore(old *os.File) error {
 	if err != nil {
 		return err
 	}
-	node, pods, err := parseState(b, m.cfg.Node.URI, m.cfg.Now())
+	node, pods, err := parseState(b, m.cfg.Node.uri(), m.cfg.Now())
 	if err != nil {
 		return err
 	}

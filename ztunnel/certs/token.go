@@ -2,27 +2,30 @@ package certs
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
 )
-
-// ErrNoToken says that there is nothing to join with.
-var ErrNoToken = errors.New("no join token")
 
 // token reads the file, which may be replaced at any time.
 func (n *Node) token() (string, error) {
 	if n.TokenFile == "" {
 		return "", fmt.Errorf("%w: no --join-token-file", ErrNoToken)
 	}
-	b, err := os.ReadFile(n.TokenFile)
+	return readToken(n.TokenFile)
+}
+
+// maxToken bounds a token, in bytes; those of Kubernetes have about a thousand.
+const maxToken = 16 << 10
+
+func readToken(file string) (string, error) {
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrNoToken, err)
 	}
 	t := strings.TrimSpace(string(b))
-	if t == "" || len(t) > 4096 || strings.ContainsAny(t, "\r\n") {
-		return "", fmt.Errorf("%w: %s does not hold one line of text", ErrNoToken, n.TokenFile)
+	if t == "" || len(t) > maxToken || strings.ContainsAny(t, "\r\n") {
+		return "", fmt.Errorf("%w: %s does not hold one line of text", ErrNoToken, file)
 	}
 	return t, nil
 }

@@ -26,7 +26,12 @@ type Config struct {
 	ZDS            string // the agent's socket; required
 	Controller     string // host:port; required
 	ControllerRoot string // PEM file by which the controller is trusted; required
-	JoinTokenFile  string
+	JoinTokenFile  string // exchanged once for a certificate of the node
+	TokenFile      string // of the service account, instead: shown at each call
+	ControllerName string // DNS name in the certificate of another control plane; with TokenFile
+	PodName        string // of the proxy itself; "": Node
+	PodNamespace   string // "": ambit-system
+	PodIP          string // "": the one that packets to the controller have
 	TrustDomain    string
 	ClusterID      string
 	MetricsAddr    string

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ambitmesh/ambit/internal/meshpb/discovery"
@@ -35,9 +37,15 @@ type controller struct {
 	mu       sync.Mutex
 	node     *discovery.Node
 	captured []string
+
+	bearer, cluster string // headers of the last stream
 }
 
 func (c *controller) DeltaAggregatedResources(s discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
+	md, _ := metadata.FromIncomingContext(s.Context())
+	c.mu.Lock()
+	c.bearer, c.cluster = strings.Join(md.Get("authorization"), ","), strings.Join(md.Get("clusterid"), ",")
+	c.mu.Unlock()
 	for {
 		req, err := s.Recv()
 		if err != nil {

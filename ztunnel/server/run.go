@@ -25,7 +25,9 @@ func (s *Server) Run(ctx context.Context, terminate <-chan struct{}) error {
 		end()
 		return errors.Join(err, g.Wait())
 	}
-	g.Go(func() error { s.node.Run(live); return nil })
+	if s.node != nil {
+		g.Go(func() error { s.node.Run(live); return nil })
+	}
 	g.Go(func() error { s.certs.Run(live); return nil })
 	g.Go(func() error { return s.xds.Run(live) })
 	g.Go(func() error { s.zds.Run(live); return nil })

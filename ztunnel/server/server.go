@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/ambitmesh/ambit/internal/balance"
 	"github.com/ambitmesh/ambit/internal/identity"
 	"github.com/ambitmesh/ambit/internal/mesh"
@@ -26,7 +28,7 @@ type Server struct {
 	instance string
 
 	store   *mesh.Store
-	node    *certs.Node
+	node    *certs.Node // nil: the service account's token proves who calls
 	certs   *certs.Manager
 	engine  engine.Engine
 	decider *decide.Decider
@@ -38,6 +40,9 @@ type Server struct {
 	log     *accessLog
 	saver   *saver
 	drain   *drain
+
+	provider certs.Provider // of certificates, by the same way as dial
+	dial     func(...grpc.DialOption) (*grpc.ClientConn, error)
 }
 
 // New puts a proxy together. Nothing runs and nothing listens until Run.
@@ -60,10 +65,17 @@ func New(cfg Config) (*Server, error) {
 
 func (s *Server) newCerts() error {
 	uri := identity.NodeURI(s.cfg.TrustDomain, s.cfg.Node)
-	ca := &certs.CA{
+	link := certs.Link{
 		Target: s.cfg.Controller, Controller: []string{identity.Controller(s.cfg.TrustDomain).String()},
-		RootFile: s.cfg.ControllerRoot, NodeURI: uri, Now: s.cfg.Now,
+		RootFile: s.cfg.ControllerRoot, Now: s.cfg.Now,
 	}
+	if s.cfg.TokenFile != "" {
+		account := &certs.Account{Link: link, TokenFile: s.cfg.TokenFile, ClusterID: s.cfg.ClusterID, ServerName: s.cfg.ControllerName}
+		s.provider, s.dial = account, account.Dial
+		return nil
+	}
+	ca := &certs.CA{Link: link, NodeURI: uri}
+	s.provider, s.dial = ca, ca.Dial
 	s.node = certs.NewNode(uri, s.cfg.JoinTokenFile, ca, s.cfg.Now, s.cfg.Log)
 	ca.Node = s.node.Cert
 	return nil
@@ -81,7 +93,7 @@ func (s *Server) newEngine() error {
 		return err
 	}
 	s.certs, err = certs.New(certs.Config{
-		Provider: s.node.CA, Node: s.node, OnRoots: func() { s.engine.Recheck() }, Expiry: count.CertificateExpiry,
+		Provider: s.provider, Node: s.node, OnRoots: func() { s.engine.Recheck() }, Expiry: count.CertificateExpiry,
 		Now: s.cfg.Now, Log: s.cfg.Log, Registerer: s.cfg.Registry,
 	})
 	if err != nil {
