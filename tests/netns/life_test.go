@@ -73,6 +73,8 @@ func TestLife(t *testing.T) {
 		{"ztunnel SIGKILL and restart", s.ztunnelKilled},
 		{"both at once", s.bothKilled},
 		{"ztunnel upgraded by SIGTERM", s.upgraded},
+		{"ztunnel stopped, then started", s.stopped},
+		{"drain time is over", s.drainEnds},
 		{"ztunnel gone for long", s.ztunnelGone},
 		{"controller away and back", s.controllerAway},
 		{"ztunnel restarted without a controller", s.restartedWithoutController},
@@ -181,6 +183,48 @@ func (s *shop) upgraded(t *testing.T) {
 			must(t, old.Remove())
 		})
 	}
+}
+
+// stopped has no successor for a moment: what is new waits, what is old goes on.
+func (s *shop) stopped(t *testing.T) {
+	for _, n := range []string{"node-a", "node-b"} {
+		t.Run(n, func(t *testing.T) {
+			x := s.traffic(t)
+			old := s.Node(n).Ztunnel()
+			must(t, old.Signal(syscall.SIGTERM))
+			time.Sleep(time.Second)
+			_, err := s.Node(n).StartZtunnel(ctx(t))
+			must(t, err)
+			time.Sleep(time.Second)
+			x.nothingFailed(t)
+			if err := old.Wait(ctx(t)); err != nil {
+				t.Errorf("the old ztunnel, drained: %v", err)
+			}
+			must(t, old.Remove())
+		})
+	}
+}
+
+// drainEnds has a connection that outlives the drain time: it is reset, and the log says why.
+func (s *shop) drainEnds(t *testing.T) {
+	n := s.Node("node-a")
+	before := n.Ztunnel()
+	brief, err := n.StartZtunnel(ctx(t), "--drain-time", "2s")
+	must(t, err)
+	eventually(t, func() error { return s.active("node-a") })
+	must(t, before.Remove())
+	held := hold(t, s.client, s.near, s.far)
+	_, err = n.StartZtunnel(ctx(t))
+	must(t, err)
+	must(t, brief.Signal(syscall.SIGTERM))
+	for _, c := range held {
+		mustEnd(t, c)
+	}
+	if err := brief.Wait(ctx(t)); err != nil {
+		t.Errorf("the ztunnel whose drain time was over: %v", err)
+	}
+	must(t, s.logged("node-a", `"drain"`, s.client.Identity()))
+	must(t, brief.Remove())
 }
 
 // active is nil if the newest ztunnel is the one that the agent gives new pods to.
