@@ -44,6 +44,9 @@ func rights(oob []byte) (fds []int, err error) {
 		return nil, fmt.Errorf("%w: control message: %w", ErrProtocol, err)
 	}
 	for i := range msgs {
+		if len(msgs[i].Data)%4 != 0 { // ParseUnixRights would panic
+			return fds, fmt.Errorf("%w: control message of %d bytes", ErrProtocol, len(msgs[i].Data))
+		}
 		got, err := unix.ParseUnixRights(&msgs[i])
 		if err != nil {
 			return fds, fmt.Errorf("%w: descriptors: %w", ErrProtocol, err)
