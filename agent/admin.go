@@ -49,6 +49,7 @@ func (p *pod) show() PodStatus {
 	s := PodStatus{
 		Namespace: p.obj.Namespace, Name: p.obj.Name, UID: p.uid, Node: p.a.cfg.Node,
 		Desired: p.wish.desired, Actual: p.status.actual, Why: cmp.Or(p.status.why, p.wish.why), Addresses: []string{},
+		Captured:        p.status.captured,
 		ExcludedInbound: p.wish.excluded, Notes: slices.Concat(p.wish.notes, p.status.notes), Since: p.status.since,
 	}
 	for _, addr := range p.obj.Addresses {

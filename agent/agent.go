@@ -32,6 +32,8 @@ type Config struct {
 	UnusedAfter             time.Duration // how long a retiring pod must be unused if the mesh does not answer; 0: 60 s
 	StrayAfter              time.Duration // how long after the start pods that nobody knows are taken for gone; 0: 30 s
 	LegLimit                uint32        // live connections to one pod's applications; 0: 32768
+	HoldNew                 bool          // pods that are first seen labelled are captured at once: until a proxy serves them nothing passes
+	Changed                 func()        // called when some pod's status changed; it must not wait; nil: nobody
 	World                   World
 	Log                     *slog.Logger
 	Now                     func() time.Time // nil: time.Now
@@ -190,6 +192,7 @@ func (a *Agent) applyLocked(ctx context.Context, v View) {
 				continue
 			}
 			p = newPod(a, obj, w)
+			p.hold = a.cfg.HoldNew && w.desired == DesiredAmbient
 			a.pods[obj.UID] = p
 			a.workers.Go(func() { p.run(ctx) })
 			continue

@@ -17,17 +17,25 @@ var zeroAddr netip.Addr
 // errWait is a step that cannot be made yet; the rest of its text says what for.
 var errWait = errors.New("waiting")
 
+// errUnknown says that the pod works, and that others still call it in plaintext.
+var errUnknown = errors.New("the mesh does not know the pod yet")
+
 // enrol captures inbound, has the proxy report the pod, then captures outbound. Every step may be
 // repeated, so an enrolled pod passes through here again after each change.
 func (p *pod) enrol(ctx context.Context, obj Pod, w wish) time.Duration {
 	err := p.enrolSteps(ctx, obj, w)
 	switch {
+	case errors.Is(err, errUnknown) && p.known:
+	case errors.Is(err, errUnknown):
+		p.set(ActualEnrolling, err.Error())
+		return retrySoon * 2
 	case errors.Is(err, errWait):
 		p.set(p.place.actual(), err.Error())
 		return retrySoon * 5
 	case err != nil:
 		return p.fail(err)
 	}
+	p.known, p.hold = true, false
 	p.set(ActualEnrolled, "")
 	return watchEvery
 }
@@ -35,7 +43,7 @@ func (p *pod) enrol(ctx context.Context, obj Pod, w wish) time.Duration {
 // actual is how far a pod has come that waits for something.
 func (x place) actual() Actual {
 	switch {
-	case x.attached && x.capture:
+	case x.attached && x.capture && x.known:
 		return ActualEnrolled
 	case x.attached:
 		return ActualEnrolling
@@ -50,6 +58,7 @@ func (p *pod) enrolSteps(ctx context.Context, obj Pod, w wish) error {
 	if err := p.listen(ctx); err != nil {
 		return err
 	}
+	p.capture = p.capture || p.hold // what is called before the proxy can carry it waits there, or is reset
 	if err := p.captureInbound(w); err != nil {
 		return err
 	}
@@ -57,6 +66,9 @@ func (p *pod) enrolSteps(ctx context.Context, obj Pod, w wish) error {
 	active := p.a.proxies.active()
 	if active == nil {
 		return fmt.Errorf("%w: no node proxy is connected", errWait)
+	}
+	if obj.Partial {
+		return fmt.Errorf("%w: the API server has not told of the pod yet", errWait)
 	}
 	if p.added != active || !p.retired.IsZero() { // a retired pod is taken back by adding it again
 		if err := p.add(ctx, active); err != nil {
@@ -80,13 +92,17 @@ func (p *pod) captureOutbound(ctx context.Context) error {
 			return err
 		}
 	}
-	if waiting != "" {
-		return fmt.Errorf("%w: the proxy has no %s for the pod yet", errWait, waiting)
+	switch waiting {
+	case "":
+		return nil
+	case announcement:
+		return errUnknown
 	}
-	return nil
+	return fmt.Errorf("%w: the proxy has no %s for the pod yet", errWait, waiting)
 }
 
-// enter opens the namespace. Without a proxy a plain pod is left alone: captured it would hang.
+// enter opens the namespace. Without a proxy a plain pod is left alone, for captured it would hang; not
+// so one that must not speak plainly.
 func (p *pod) enter(obj Pod) error {
 	switch {
 	case p.ns != nil:
@@ -95,7 +111,7 @@ func (p *pod) enter(obj Pod) error {
 		return fmt.Errorf("%w: the network namespace is not known yet", errWait)
 	case len(obj.Addresses) == 0:
 		return fmt.Errorf("%w: the pod has no address yet", errWait)
-	case p.a.proxies.active() == nil:
+	case p.a.proxies.active() == nil && !p.hold:
 		return fmt.Errorf("%w: no node proxy is connected", errWait)
 	}
 	ns, err := netns.Open(obj.NetNS)

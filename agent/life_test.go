@@ -108,7 +108,7 @@ func TestOutboundWaitsForTheProxy(t *testing.T) {
 	from, to := p.c.V4.String(), stage.At(p.s.V4, 8080)
 	p.check(t, p.c.Process, stage.Dial{To: to}, want{who: "s", client: from, events: []string{"in s " + from + ">" + to}})
 	p.proxy.Behave(t, stage.Manners{Waiting: "announcement"})
-	h.says("c", agent.ActualEnrolled, "no announcement")
+	h.says("c", agent.ActualEnrolling, "the mesh does not know the pod yet")
 	p.check(t, p.c.Process, stage.Dial{To: to}, want{who: "s", client: from, events: []string{"out c " + from + ">" + to, "in s " + from + ">" + to}})
 	p.proxy.Behave(t, stage.Manners{})
 	h.become(agent.ActualEnrolled, "c", "s")

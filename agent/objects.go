@@ -1,10 +1,14 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,12 +24,24 @@ const settleTime = 20 * time.Millisecond
 
 // objectsWorld reads the world from a source of objects.
 type objectsWorld struct {
-	src  objects.Source
-	node string
+	src    objects.Source
+	node   string
+	places places // nil: the objects say where pods are
 }
 
+// places completes views with what objects do not say.
+type places interface {
+	// complete changes v, which is nobody's yet, and says when to look again although nothing changed.
+	complete(v *View) (again time.Duration)
+	// changes is sent to when complete would say something else.
+	changes() <-chan struct{}
+}
+
+// peersTime is how long the first view waits for PeerAuthentications if they cannot be read.
+const peersTime = 10 * time.Second
+
 // NewWorld is the World of one node in a source of objects. Watch runs the source.
-func NewWorld(src objects.Source, node string) World { return &objectsWorld{src, node} }
+func NewWorld(src objects.Source, node string) World { return &objectsWorld{src: src, node: node} }
 
 // Watch implements World.
 func (w *objectsWorld) Watch(ctx context.Context, changed func(View)) error {
@@ -51,15 +67,22 @@ func (w *objectsWorld) Watch(ctx context.Context, changed func(View)) error {
 	}
 	g.Go(func() error { return w.src.Run(ctx) })
 	g.Go(func() error {
-		if !cache.WaitForCacheSync(ctx.Done(), namespaces.HasSynced, pods.HasSynced, peers.HasSynced) {
+		if !cache.WaitForCacheSync(ctx.Done(), namespaces.HasSynced, pods.HasSynced) {
 			return nil // ctx ended
 		}
-		for {
-			changed(w.view(namespaces, pods, peers))
-			if !wait(ctx, poke) {
-				return nil
-			}
+		w.awaitPeers(ctx, peers.HasSynced)
+		w.follow(ctx, poke, changed, func() View {
+			v := w.view(namespaces, pods, peers)
+			v.Blind = !peers.HasSynced()
+			return v
+		})
+		return nil
+	})
+	g.Go(func() error { // an empty list makes no event
+		if cache.WaitForCacheSync(ctx.Done(), peers.HasSynced) {
+			signal(poke)
 		}
+		return nil
 	})
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("watch objects: %w", err)
@@ -67,30 +90,55 @@ func (w *objectsWorld) Watch(ctx context.Context, changed func(View)) error {
 	return nil
 }
 
-// wait returns after the next change and what follows at once, or false when ctx ends.
-func wait(ctx context.Context, poke <-chan struct{}) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-poke:
+// awaitPeers gives PeerAuthentications some time: without them any pod may be STRICT, and a port that
+// was excluded before would not be.
+func (w *objectsWorld) awaitPeers(ctx context.Context, synced cache.InformerSynced) {
+	ctx, cancel := context.WithTimeout(ctx, peersTime)
+	defer cancel()
+	cache.WaitForCacheSync(ctx.Done(), synced)
+}
+
+// follow reports the view at once and after each change, until ctx ends.
+func (w *objectsWorld) follow(ctx context.Context, poke <-chan struct{}, changed func(View), view func() View) {
+	var last View
+	for first := true; ; first = false {
+		v := view()
+		var again <-chan time.Time
+		var places <-chan struct{}
+		if w.places != nil {
+			again, places = time.After(w.places.complete(&v)), w.places.changes()
+		}
+		if first || !reflect.DeepEqual(v, last) {
+			changed(v)
+			last = v
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-again:
+			continue
+		case <-places:
+			continue
+		case <-poke:
+		}
+		select { // a burst makes one view
+		case <-ctx.Done():
+			return
+		case <-time.After(settleTime):
+		}
 	}
-	timer := time.NewTimer(settleTime)
-	defer timer.Stop()
+}
+
+// signal leaves a token; one is enough.
+func signal(c chan<- struct{}) {
 	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
+	case c <- struct{}{}:
+	default:
 	}
 }
 
 func onAny(poke chan<- struct{}) cache.ResourceEventHandler {
-	f := func() {
-		select {
-		case poke <- struct{}{}:
-		default:
-		}
-	}
+	f := func() { signal(poke) }
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { f() },
 		UpdateFunc: func(any, any) { f() },
@@ -111,6 +159,10 @@ func (w *objectsWorld) view(namespaces, pods, peers cache.SharedIndexInformer) V
 	for _, p := range objects.ListerOf[*security.PeerAuthentication](peers).List() {
 		v.Peers = append(v.Peers, peerOf(p))
 	}
+	slices.SortFunc(v.Pods, func(a, b Pod) int { return strings.Compare(a.UID, b.UID) })
+	slices.SortFunc(v.Peers, func(a, b Peer) int {
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+	})
 	return v
 }
 
@@ -125,6 +177,7 @@ func podOf(p *corev1.Pod) Pod {
 	if out.UID == "" {
 		out.UID = p.Namespace + "/" + p.Name
 	}
+	out.Sandbox = sandboxOf(p, out.UID)
 	if out.ServiceAccount == "" {
 		out.ServiceAccount = "default"
 	}

@@ -31,6 +31,7 @@ type pod struct {
 	status state
 
 	work sync.Mutex // held by whoever changes the pod: its worker, or a session's first round
+	hold bool       // nothing may leave or reach the pod past the proxy, not even before it is enrolled
 	place
 }
 
@@ -40,6 +41,8 @@ type state struct {
 	why    string
 	since  time.Time
 	notes  []string // beside the wish's
+
+	captured, closed bool // as PodStatus.Captured; captured, whether a proxy has it or not
 }
 
 // place is what the agent holds in a pod. Guarded by pod.work.
@@ -51,6 +54,7 @@ type place struct {
 	adopted   bool         // an agent before us enrolled the pod, and its listeners may live in a proxy
 	attached  bool         // inbound is captured
 	capture   bool         // outbound is captured
+	known     bool         // the mesh has once known that the pod is captured
 	added     *zds.Session // that has acknowledged the pod
 	retired   time.Time    // when outbound was switched off; zero: it was not
 	detached  time.Time
@@ -97,7 +101,13 @@ func (p *pod) set(actual Actual, why string) {
 		p.a.log.Info("pod", "namespace", p.obj.Namespace, "name", p.obj.Name, "uid", p.uid, "actual", actual, "was", p.status.actual, "why", why)
 		p.a.events.add("pod_"+string(actual), 1)
 	}
+	captured := p.capture && p.added != nil
+	changed := p.status.actual != actual || p.status.why != why || p.status.captured != captured
 	p.status.actual, p.status.why = actual, why
+	p.status.captured, p.status.closed = captured, p.capture && p.attached
+	if changed && p.a.cfg.Changed != nil {
+		p.a.cfg.Changed()
+	}
 }
 
 // run is the worker. When ctx ends it leaves the pod as it is.
@@ -162,6 +172,7 @@ func (p *pod) look(ctx context.Context, obj Pod) error {
 		if !gone && (len(obj.Addresses) == 0 || p.addrs == addressesOf(obj, p.ns)) {
 			return nil
 		}
+		p.hold = p.a.cfg.HoldNew
 		return p.release(ctx)
 	}
 	if obj.NetNS == "" || obj.HostNetwork {
@@ -208,7 +219,7 @@ func (p *pod) adopt(obj Pod) error {
 	}
 	p.ns, p.addrs = ns, addrs
 	p.saved, p.capture = netns.Sysctls(old.Saved), old.Capture
-	p.attached, p.adopted = slices.Contains(at, ns.Cookie), true
+	p.attached, p.adopted, p.known = slices.Contains(at, ns.Cookie), true, old.Capture
 	p.a.events.add("pods_adopted", 1)
 	return nil
 }

@@ -41,6 +41,7 @@ type setup struct {
 	UnusedAfter      time.Duration `json:"unusedAfter"`
 	StrayAfter       time.Duration `json:"strayAfter"`
 	LegLimit         uint32        `json:"legLimit"`
+	HoldNew          bool          `json:"holdNew"`
 }
 
 const setupEnv = "AMBIT_STAGE_AGENT"
@@ -57,7 +58,7 @@ func agentMain() error {
 	src := objects.NewDirectory(s.Objects, objects.Options{Log: log, Settle: 10 * time.Millisecond})
 	a, err := agent.New(agent.Config{
 		Node: "node", Instance: s.Instance, Version: "test", BPFFS: s.BPFFS, CgroupRoot: s.CgroupRoot, RunDir: s.RunDir,
-		ProbeCgroup: s.ProbeCgroup, ProxyAbsentAfter: s.ProxyAbsentAfter, UnusedAfter: s.UnusedAfter, StrayAfter: s.StrayAfter, LegLimit: s.LegLimit,
+		ProbeCgroup: s.ProbeCgroup, ProxyAbsentAfter: s.ProxyAbsentAfter, UnusedAfter: s.UnusedAfter, StrayAfter: s.StrayAfter, LegLimit: s.LegLimit, HoldNew: s.HoldNew,
 		World: agent.NewWorld(src, "node"), Log: log, Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {

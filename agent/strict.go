@@ -75,6 +75,9 @@ func modeOf(m *securityapi.PeerAuthentication_MutualTLS, ok *bool) MTLS {
 
 // strict says whether mutual TLS is required at a port of the pod.
 func (v View) strict(pod Pod, port uint16) bool {
+	if v.Blind {
+		return true
+	}
 	required := false
 	for _, ns := range []string{rootNamespace, pod.Namespace} {
 		if p := v.first(ns, func(p Peer) bool { return len(p.Selector) == 0 }); p != nil {

@@ -13,6 +13,7 @@ import (
 // unenrol takes outbound off first, keeps inbound until the mesh knows that the pod is plain, and keeps
 // the way back of running connections until the last has ended.
 func (p *pod) unenrol(ctx context.Context, w wish) time.Duration {
+	p.hold = false
 	if p.ns == nil {
 		p.set(ActualPlain, w.why)
 		return watchEvery
@@ -33,7 +34,7 @@ func (p *pod) unenrol(ctx context.Context, w wish) time.Duration {
 }
 
 func (p *pod) retire(ctx context.Context) error {
-	p.capture = false
+	p.capture, p.known = false, false
 	if err := p.store(); err != nil {
 		return err
 	}

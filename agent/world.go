@@ -17,6 +17,7 @@ type View struct {
 	Namespaces map[string]Namespace
 	Pods       []Pod
 	Peers      []Peer // of all namespaces
+	Blind      bool   // Peers could not be read: any pod may be STRICT
 }
 
 // Namespace is what counts of a namespace.
@@ -32,6 +33,8 @@ type Pod struct {
 	Finished             bool   // succeeded or failed: its processes are gone
 	NetNS                string // file of the network namespace, "" while it is not known
 	Cgroup               string // directory, "" if not known
+	Sandbox              string // what its cgroups and CNI call it; "": the UID
+	Partial              bool   // only the container runtime has told of it yet
 }
 
 // Labels and annotations of namespaces and pods. The two that name a pod's namespace and cgroup are for
