@@ -81,6 +81,7 @@ func (s *Server) build() (err error) {
 		return err
 	}
 	s.tokens, s.src, s.mesh = join.Open(c.StateDir, c.Now), c.Source(epoch), c.mesh()
+	c.Captures.Wanted = s.mesh.Wanted
 	s.cache, s.caps = xds.NewCache(), xds.NewCaptures(c.Captures)
 	s.feed = &feed{src: s.src, mesh: s.mesh, options: translate.Options{ClusterID: c.ClusterID, TrustDomain: c.TrustDomain},
 		cache: s.cache, captures: s.caps, claims: claimsIn(c.StateDir), log: c.Log, coalesce: c.Coalesce,

@@ -17,7 +17,7 @@ import (
 
 // authorization translates a policy. What cannot be understood restricts, never opens.
 func (o Options) authorization(ap *istiosecurity.AuthorizationPolicy) *policy {
-	p := &policy{status: Status{Ref: Ref{objects.AuthorizationPolicy, ap.Namespace, ap.Name}, Accepted: true}}
+	p := &policy{status: Status{Ref: Ref{objects.AuthorizationPolicy, ap.Namespace, ap.Name}, Accepted: true, Generation: ap.Generation}}
 	r := &reader{opts: o, namespace: ap.Namespace, deny: ap.Spec.Action != istioapi.AuthorizationPolicy_ALLOW}
 	r.allKnown(&ap.Spec)
 	selector := r.selector(ap.Spec.Selector)

@@ -27,7 +27,7 @@ func readRule(dr *networking.DestinationRule) *rule {
 	ref := Ref{objects.DestinationRule, dr.Namespace, dr.Name}
 	r := &reader{}
 	out := &rule{key: key{dr.Namespace, dr.Name}, created: dr.CreationTimestamp.Time, host: fullHost(dr.Spec.Host, dr.Namespace),
-		unused: dr.Spec.WorkloadSelector != nil, status: Status{Ref: ref, Accepted: true, EnforcedBy: ztunnel}}
+		unused: dr.Spec.WorkloadSelector != nil, status: Status{Ref: ref, Accepted: true, EnforcedBy: ztunnel, Generation: dr.Generation}}
 	if dr.Spec.Host == "" {
 		r.fail("host", errors.New("empty"))
 	}

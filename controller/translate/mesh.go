@@ -32,6 +32,7 @@ type Mesh struct {
 	peers     peerIndex
 	rules     ruleIndex
 	captured  map[string]set[string] // uid: nodes whose proxies serve the pod
+	modes     map[string]string      // namespace: its label, if it has one
 
 	stale  stale
 	out    resources
@@ -48,10 +49,10 @@ func NewMesh(o Options) *Mesh {
 	return &Mesh{
 		opts: o.filled(), pods: newPodIndex(), nodes: map[string]*corev1.Node{}, services: newServiceIndex(),
 		endpoints: newEndpointIndex(), policies: newPolicyIndex(), peers: newPeerIndex(), rules: newRuleIndex(),
-		captured: map[string]set[string]{},
-		stale:    stale{set[key]{}, set[key]{}, set[key]{}, set[key]{}, set[key]{}, set[key]{}},
-		out:      resources{current: map[resourceKey]*Resource{}},
-		status:   map[Ref]Status{},
+		captured: map[string]set[string]{}, modes: map[string]string{},
+		stale:  stale{set[key]{}, set[key]{}, set[key]{}, set[key]{}, set[key]{}, set[key]{}},
+		out:    resources{current: map[resourceKey]*Resource{}},
+		status: map[Ref]Status{},
 	}
 }
 
@@ -105,6 +106,9 @@ func (m *Mesh) Delete(r Ref) {
 		m.setPeer(k, nil)
 	case objects.DestinationRule:
 		m.setRule(k, nil)
+	case objects.Namespace:
+		delete(m.modes, r.Name)
+		delete(m.status, r)
 	default:
 		delete(m.status, r)
 	}

@@ -23,6 +23,7 @@ func (m *Mesh) setOther(obj objects.Object) {
 	st := Status{Accepted: true}
 	switch o := obj.(type) {
 	case *corev1.Namespace:
+		m.setMode(o)
 		st.Kind, st.Parts = objects.Namespace, waypointParts(o.Labels)
 		if len(st.Parts) == 0 {
 			delete(m.status, Ref{objects.Namespace, "", o.Name})
@@ -37,6 +38,6 @@ func (m *Mesh) setOther(obj objects.Object) {
 	default:
 		return
 	}
-	st.Namespace, st.Name = obj.GetNamespace(), obj.GetName()
+	st.Namespace, st.Name, st.Generation = obj.GetNamespace(), obj.GetName(), obj.GetGeneration()
 	m.status[st.Ref] = st
 }

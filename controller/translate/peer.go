@@ -47,7 +47,7 @@ func (p *peer) unlessBad(old *peer) *peer {
 		return p
 	}
 	kept := *old
-	kept.status.Accepted = false
+	kept.status.Accepted, kept.status.Generation = false, p.status.Generation
 	kept.status.Message = p.why + previousStays
 	return &kept
 }
@@ -58,7 +58,8 @@ func readPeer(pa *istiosecurity.PeerAuthentication) *peer {
 	p := &peer{
 		key: key{pa.Namespace, pa.Name}, created: pa.CreationTimestamp.Time, selector: r.selector(pa.Spec.Selector),
 		mode: r.mode("mtls.mode", pa.Spec.Mtls), ports: map[uint32]mode{},
-		status: Status{Ref: Ref{objects.PeerAuthentication, pa.Namespace, pa.Name}, Accepted: true, EnforcedBy: ztunnel},
+		status: Status{Ref: Ref{objects.PeerAuthentication, pa.Namespace, pa.Name}, Accepted: true, EnforcedBy: ztunnel,
+			Generation: pa.Generation},
 	}
 	r.allKnown(&pa.Spec)
 	if why, ok := pa.Annotations[objects.UnreadableAnnotation]; ok {

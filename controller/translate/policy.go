@@ -28,7 +28,7 @@ func (p *policy) unlessBad(old *policy) *policy {
 		return p
 	}
 	kept := *old
-	kept.status.Accepted = false
+	kept.status.Accepted, kept.status.Generation = false, p.status.Generation
 	kept.status.Message = p.why + previousStays
 	kept.why = p.why
 	return &kept

@@ -37,6 +37,7 @@ func (r *rule) unlessBad(old *rule) *rule {
 		return r
 	}
 	kept := *old
+	kept.status.Generation = r.status.Generation
 	kept.status.Accepted = false
 	kept.status.Message = r.why + previousStays
 	return &kept

@@ -31,7 +31,8 @@ type Status struct {
 	Accepted   bool     `json:"accepted"`             // it was understood
 	EnforcedBy string   `json:"enforcedBy,omitempty"` // "ztunnel", or "" for nobody
 	Message    string   `json:"message,omitempty"`
-	Parts      []string `json:"parts,omitempty"` // what is not done as written, each with its path and why
+	Generation int64    `json:"generation,omitempty"` // of the object that this is about; 0: it has none
+	Parts      []string `json:"parts,omitempty"`      // what is not done as written, each with its path and why
 }
 
 // The words for what cannot be done.

@@ -13,6 +13,10 @@ type CaptureOptions struct {
 	OrphanGrace time.Duration    // see the package; 0: 60 s
 	StartGrace  time.Duration    // longer than a proxy's longest back-off; 0: 20 s
 	AckWait     time.Duration    // 0: 60 s
+
+	// Wanted tells whether labels ask for the pod to be captured; nil: all are. Called under a lock.
+	Wanted        func(uid string) bool
+	UnwantedGrace time.Duration // see the package; 0: 15 s
 }
 
 // Captures knows which pods the proxies capture and what is to be confirmed to whom. Safe for
@@ -83,10 +87,13 @@ func NewCaptures(o CaptureOptions) *Captures {
 	for _, d := range []struct {
 		d   *time.Duration
 		def time.Duration
-	}{{&o.OrphanGrace, time.Minute}, {&o.StartGrace, 20 * time.Second}, {&o.AckWait, time.Minute}} {
+	}{{&o.OrphanGrace, time.Minute}, {&o.StartGrace, 20 * time.Second}, {&o.AckWait, time.Minute}, {&o.UnwantedGrace, 15 * time.Second}} {
 		if *d.d == 0 {
 			*d.d = d.def
 		}
+	}
+	if o.Wanted == nil {
+		o.Wanted = func(string) bool { return true }
 	}
 	return &Captures{opts: o, started: o.Now(), blank: true, pods: map[string]*pod{}, proxies: map[*proxy]struct{}{},
 		nodes: map[string]*node{}, stale: map[string]struct{}{}, changed: make(chan struct{}, 1),

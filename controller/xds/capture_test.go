@@ -254,3 +254,30 @@ func TestFirstControllerWaitsForNobody(t *testing.T) {
 	c.acknowledged(p1, c.seq)
 	c.expect(t, p1, nil, []string{"a"})
 }
+
+func TestOrphanThatIsNotWantedIsPlain(t *testing.T) {
+	c := newCapturing(map[string]string{"in": "n1", "out": "n1"})
+	c.opts.Wanted = func(uid string) bool { return uid == "in" }
+	p := c.connect("n1")
+	c.want(p, []string{"in", "out"}, nil)
+	c.settle()
+	c.clock.pass(time.Hour)
+	c.tick()
+	c.settle()
+	if !c.says["out"] {
+		t.Error("a pod is plain although its proxy says that it captures it")
+	}
+	c.disconnect(p)
+	c.clock.pass(14 * time.Second)
+	c.tick()
+	c.settle()
+	if !c.says["out"] {
+		t.Error("a pod is plain before its agent lets go of it")
+	}
+	c.clock.pass(2 * time.Second)
+	c.tick()
+	c.settle()
+	if c.says["out"] || !c.says["in"] {
+		t.Errorf("with the proxy away the mesh says %v, want only the wanted pod", c.says)
+	}
+}

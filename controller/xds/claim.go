@@ -114,7 +114,8 @@ func (c *Captures) tick() {
 	c.confirmAll()
 }
 
-// expire drops orphaned claims of nodes whose proxy is back and does not repeat them.
+// expire drops orphaned claims of nodes whose proxy is back and does not repeat them, and those of pods
+// that are to be plain: with their proxy away nobody else can say so.
 func (c *Captures) expire(uid string, now time.Time) {
 	p := c.pods[uid]
 	if p == nil {
@@ -122,8 +123,9 @@ func (c *Captures) expire(uid string, now time.Time) {
 		return
 	}
 	for name, cl := range p.claims {
-		n := c.nodes[name]
-		if cl.orphan && n != nil && n.live > 0 && min(now.Sub(n.since), now.Sub(cl.since)) > c.opts.OrphanGrace {
+		n, alone := c.nodes[name], now.Sub(cl.since)
+		silent := n != nil && n.live > 0 && min(now.Sub(n.since), alone) > c.opts.OrphanGrace
+		if cl.orphan && (silent || alone > c.opts.UnwantedGrace && !c.opts.Wanted(uid)) {
 			delete(p.claims, name)
 			c.touch(uid)
 		}

@@ -20,7 +20,9 @@
 // When a proxy's stream ends without an unsubscription, the pod stays announced: its listeners live
 // in the kernel and connections queue there, whereas plaintext to it may be forbidden. The claim is
 // orphaned. It ends when a stream of the same node unsubscribes, or has been up for OrphanGrace
-// without claiming the pod, or when the pod is gone or runs elsewhere.
+// without claiming the pod, or when the pod is gone or runs elsewhere. It also ends UnwantedGrace
+// after it was orphaned if the pod's labels do not ask for capture: an agent without a proxy lets go of
+// such a pod after a while, and taking the label off must help where a proxy is broken.
 //
 // Claims outlive the controller (Claims, Restore), so a restarted controller announces what its
 // predecessor did, and nothing turns plain because it has not heard of a node yet. A controller
