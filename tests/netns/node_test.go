@@ -129,6 +129,14 @@ func TestCleanup(t *testing.T) {
 		}
 	})
 	both(t, func(t *testing.T, v6 bool) { must(t, answers(ctx(t), program(t, s.client), s.near.At(v6, portBanner))) })
+	t.Run("and again", func(t *testing.T) {
+		must(t, n.StartAgent(ctx(t)))
+		_, err := n.StartZtunnel(ctx(t))
+		must(t, err)
+		must(t, lab.WaitEnrolled(ctx(t), s.client, s.near))
+		must(t, s.waitTunnels(ctx(t), s.client, s.near, s.far))
+		s.works(t)
+	})
 }
 
 // unchanged compares rules, tables and sysctls of a pod with one that was never enrolled.
