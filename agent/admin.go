@@ -21,7 +21,7 @@ import (
 func (a *Agent) Status() Status {
 	s := Status{
 		Version: a.cfg.Version, Instance: a.cfg.Instance, Node: a.cfg.Node,
-		Features: a.features, Pods: a.podStatuses(), Proxies: a.proxyStatuses(), Counters: a.events.all(),
+		Features: a.features, Pods: a.PodStatuses(), Proxies: a.proxyStatuses(), Counters: a.events.all(),
 	}
 	hooks, err := a.mesh.Counters()
 	a.note("read counters", err)
@@ -32,7 +32,8 @@ func (a *Agent) Status() Status {
 	return s
 }
 
-func (a *Agent) podStatuses() []PodStatus {
+// PodStatuses are the pods of this node by namespace and name.
+func (a *Agent) PodStatuses() []PodStatus {
 	out := []PodStatus{}
 	for _, p := range a.all() {
 		out = append(out, p.show())
@@ -49,7 +50,7 @@ func (p *pod) show() PodStatus {
 	s := PodStatus{
 		Namespace: p.obj.Namespace, Name: p.obj.Name, UID: p.uid, Node: p.a.cfg.Node,
 		Desired: p.wish.desired, Actual: p.status.actual, Why: cmp.Or(p.status.why, p.wish.why), Addresses: []string{},
-		Captured:        p.status.captured,
+		Captured: p.status.captured, Announced: p.obj.Annotations[annotationRedirection] == "enabled",
 		ExcludedInbound: p.wish.excluded, Notes: slices.Concat(p.wish.notes, p.status.notes), Since: p.status.since,
 	}
 	for _, addr := range p.obj.Addresses {

@@ -61,7 +61,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	counter(hookDesc, hooks)
 	states := map[Actual]int{}
-	for _, p := range c.a.podStatuses() {
+	for _, p := range c.a.PodStatuses() {
 		states[p.Actual]++
 	}
 	for s, n := range states {

@@ -54,7 +54,8 @@ type PodStatus struct {
 	Desired         Desired   `json:"desired"`
 	Actual          Actual    `json:"actual"`
 	Why             string    `json:"why"`
-	Captured        bool      `json:"captured"` // both ways, and a proxy has it
+	Captured        bool      `json:"captured"`  // both ways, and a proxy has it
+	Announced       bool      `json:"announced"` // the pod's object says that it is captured
 	Addresses       []string  `json:"addresses"`
 	ExcludedInbound []uint16  `json:"excludedInbound,omitempty"` // ports that reach the application uncaptured
 	Notes           []string  `json:"notes,omitempty"`           // what was asked and is not honoured, and why

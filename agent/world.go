@@ -44,6 +44,7 @@ const (
 	labelMode              = "istio.io/dataplane-mode"
 	annotationNetNS        = "ambit.dev/netns"
 	annotationCgroup       = "ambit.dev/cgroup"
+	annotationRedirection  = "ambient.istio.io/redirection" // written by us, of Istio's name
 	annotationExclude      = "ambit.dev/exclude-inbound-ports"
 	annotationAllowExclude = "ambit.dev/allow-exclude-inbound-ports"
 )

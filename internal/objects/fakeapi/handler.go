@@ -213,6 +213,10 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request, path, namespace 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	meta(o)["namespace"] = namespace
+	if _, ok := s.objects[path+"/"+namespace+"/"+text(meta(o), "name")]; ok {
+		status(w, http.StatusConflict, "AlreadyExists")
+		return
+	}
 	s.set(path, o)
 	write(w, http.StatusCreated, o)
 }

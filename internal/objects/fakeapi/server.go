@@ -109,6 +109,15 @@ func (s *Server) Put(path, y string) string {
 	return s.set(path, o)
 }
 
+// YAML is what Put takes.
+func YAML(o Object) string {
+	b, err := json.Marshal(o)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
 func (s *Server) set(path string, o Object) string {
 	m := meta(o)
 	key := path + "/" + text(m, "namespace") + "/" + text(m, "name")
