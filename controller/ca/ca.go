@@ -14,9 +14,11 @@ import (
 
 // Options configure a CA.
 type Options struct {
-	Dir         string // the state directory, which must exist
+	Dir         string // the state directory, which must exist; root.pem is written there
+	Store       Store  // of keys and certificates; nil: Dir
 	TrustDomain string
 	LeafLife    time.Duration    // the longest; 0: 24 h
+	Lag         time.Duration    // after which every controller that shares Store has refreshed
 	Log         *slog.Logger     // nil: discard
 	Now         func() time.Time // nil: time.Now
 }
@@ -26,10 +28,11 @@ type CA struct {
 	fresh bool // the root was made by this process
 	opts  Options
 
-	mu     sync.Mutex
-	saved  *saved // nil with the user's CA
-	issuer *issuer
-	epoch  uint64 // counts changes of issuer
+	mu      sync.Mutex
+	saved   *saved // nil with the user's CA
+	version string // of the store
+	issuer  *issuer
+	epoch   uint64 // counts changes of issuer
 }
 
 // MinLeafLife is the shortest life of leaves that proxies can keep up with.
@@ -50,6 +53,9 @@ func Open(o Options) (*CA, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Store == nil {
+		o.Store = directory(o.Dir)
+	}
 	c := &CA{opts: o}
 	release, err := state.Lock(o.Dir, "ca.lock", true)
 	if err != nil {
@@ -62,41 +68,17 @@ func Open(o Options) (*CA, error) {
 	return c, c.writeBundle()
 }
 
-func (c *CA) open() (err error) {
-	if c.issuer, err = loadOwn(c.opts.Dir, c.opts.Now()); err != nil || c.issuer != nil {
-		return err
-	}
-	if c.saved, err = load(c.opts.Dir); err != nil {
-		return err
-	}
-	if c.saved == nil {
-		if err := c.create(); err != nil {
-			return err
-		}
-	}
-	if c.opts.LeafLife > c.saved.LongestLife {
-		c.saved.LongestLife = c.opts.LeafLife
-		if err := c.saved.save(c.opts.Dir); err != nil {
-			return err
-		}
-	}
-	c.issuer, err = c.saved.issuer()
-	return err
-}
-
-func (c *CA) create() error {
+func (c *CA) create() (*saved, error) {
 	now := c.opts.Now()
 	r, err := newRoot(c.opts.TrustDomain, now)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.saved = &saved{Step: Steady, Stepped: now.UTC(), LongestLife: c.opts.LeafLife}
-	if err := c.saved.add(r); err != nil {
-		return err
+	s := &saved{Step: Steady, Stepped: now.UTC(), LongestLife: c.opts.LeafLife}
+	if err := s.add(r); err != nil {
+		return nil, err
 	}
-	c.opts.Log.Info("made a root", "name", r.cert.Subject.CommonName, "until", r.cert.NotAfter)
-	c.fresh = true
-	return c.saved.save(c.opts.Dir)
+	return s, nil
 }
 
 // Fresh reports whether this process made the first root: nobody holds a certificate of an earlier one.

@@ -32,7 +32,7 @@ func TestRootIsMadeOnceAndKept(t *testing.T) {
 	if first.Bundle() != again.Bundle() {
 		t.Error("another root at the second start")
 	}
-	for name, mode := range map[string]os.FileMode{savedFile: 0o600, bundleFile: 0o644} {
+	for name, mode := range map[string]os.FileMode{StateFile: 0o600, bundleFile: 0o644} {
 		if st, err := os.Stat(filepath.Join(dir, name)); err != nil || st.Mode().Perm() != mode {
 			t.Errorf("%s: %v, %v", name, st.Mode(), err)
 		}
@@ -187,9 +187,9 @@ func TestOwnCA(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	write(t, dir, ownCert, identity.EncodeCerts(list(between)), 0o644)
-	write(t, dir, ownKey, key, 0o600)
-	write(t, dir, ownRoots, identity.EncodeCerts(list(top.cert)), 0o644)
+	write(t, dir, OwnCert, identity.EncodeCerts(list(between)), 0o644)
+	write(t, dir, OwnKey, key, 0o600)
+	write(t, dir, OwnRoots, identity.EncodeCerts(list(top.cert)), 0o644)
 	c := openCA(t, dir, clk, time.Hour)
 	got := c.mustIssue(t, "spiffe://cluster.local/ns/a/sa/b", 0)
 	if len(got.TLS.Certificate) != 2 {
@@ -201,7 +201,7 @@ func TestOwnCA(t *testing.T) {
 	if err := c.Rotate("prepare", true); !errors.Is(err, ErrRotation) {
 		t.Errorf("the user's CA was rotated: %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, savedFile)); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, StateFile)); err == nil {
 		t.Error("a root of our own was made beside the user's")
 	}
 	if st := c.Status(); !st.Own || len(st.Roots) != 1 || !st.Roots[0].Signs {
@@ -245,9 +245,9 @@ func TestBadOwnCAIsRefused(t *testing.T) {
 		{"no key", pemA, "x", pemA, 0o600, "PEM"},
 	} {
 		dir := t.TempDir()
-		write(t, dir, ownCert, tc.cert, 0o644)
-		write(t, dir, ownKey, tc.key, tc.mode)
-		write(t, dir, ownRoots, tc.roots, 0o644)
+		write(t, dir, OwnCert, tc.cert, 0o644)
+		write(t, dir, OwnKey, tc.key, tc.mode)
+		write(t, dir, OwnRoots, tc.roots, 0o644)
 		if _, err := Open(Options{Dir: dir, TrustDomain: td, Now: clk.now}); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
 		}
@@ -257,11 +257,11 @@ func TestBadOwnCAIsRefused(t *testing.T) {
 func TestCorruptStateIsAnErrorNotANewRoot(t *testing.T) {
 	for _, content := range []string{"", "{", "{}", `{"step":"prepared","roots":[]}`, `{"step":"steady","roots":[{"cert":"x","key":"y"}]}`} {
 		dir := t.TempDir()
-		write(t, dir, savedFile, content, 0o600)
+		write(t, dir, StateFile, content, 0o600)
 		if _, err := Open(Options{Dir: dir, TrustDomain: td}); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%q: %v", content, err)
 		}
-		if b, err := os.ReadFile(filepath.Join(dir, savedFile)); err != nil || string(b) != content {
+		if b, err := os.ReadFile(filepath.Join(dir, StateFile)); err != nil || string(b) != content {
 			t.Errorf("%q was overwritten", content)
 		}
 	}

@@ -34,6 +34,12 @@ func list(c *x509.Certificate) []*x509.Certificate { return []*x509.Certificate{
 
 func (i *issuer) trusts(c *x509.Certificate) bool { return slices.ContainsFunc(i.roots, c.Equal) }
 
+// same reports whether both sign and are trusted alike.
+func (i *issuer) same(o *issuer) bool {
+	return i.step == o.step && i.own == o.own && i.signer.cert.Equal(o.signer.cert) &&
+		slices.EqualFunc(i.between, o.between, (*x509.Certificate).Equal) && slices.EqualFunc(i.roots, o.roots, (*x509.Certificate).Equal)
+}
+
 // issue signs a leaf that begins a little before now and ends with its signer at the latest.
 func (i *issuer) issue(pub any, n Names, life time.Duration, now time.Time) (*x509.Certificate, error) {
 	uri, err := url.Parse(n.URI)

@@ -1,8 +1,10 @@
 package ca
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,10 +34,16 @@ func (c *CA) rotate(step string, force bool) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", step, err)
 	}
-	if err := next.save(c.opts.Dir); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+	defer cancel()
+	version, err := c.write(ctx, next, c.version)
+	if errors.Is(err, ErrMoved) {
+		return fmt.Errorf("%s: %w: %w: look again", step, ErrRotation, err)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", step, err)
 	}
-	c.saved, c.issuer = next, i
+	c.saved, c.issuer, c.version = next, i, version
 	c.epoch++
 	c.opts.Log.Info("rotated the root", "step", step, "now", next.Step, "signs", i.signer.cert.Subject.CommonName, "force", force)
 	return nil
@@ -51,7 +59,7 @@ func (c *CA) step(step string, force bool) (*saved, error) {
 		next.Step = Activated
 		return next, nil
 	case step == "finish" && c.saved.Step == Activated:
-		if at := c.saved.finishAt(); now.Before(at) && !force {
+		if at := c.finishAt(); now.Before(at) && !force {
 			return nil, fmt.Errorf("leaves of the old root live until %s: %w", at.UTC().Format(time.RFC3339), ErrRotation)
 		}
 		next.Step, next.Roots, next.Cross, next.LongestLife = Steady, c.saved.Roots[1:], "", c.opts.LeafLife
@@ -75,7 +83,7 @@ func (c *CA) prepare(next *saved, now time.Time) error {
 }
 
 // finishAt is when the last leaf from before activate has ended.
-func (s *saved) finishAt() time.Time { return s.Stepped.Add(s.LongestLife) }
+func (c *CA) finishAt() time.Time { return c.saved.Stepped.Add(c.saved.LongestLife + c.opts.Lag) }
 
 // RootStatus is one root.
 type RootStatus struct {
@@ -101,7 +109,7 @@ func (c *CA) Status() Status {
 	defer c.mu.Unlock()
 	s := Status{Step: c.issuer.step, Own: c.issuer.own, LeafLife: c.opts.LeafLife.String()}
 	if c.issuer.step == Activated {
-		s.FinishAt = c.saved.finishAt()
+		s.FinishAt = c.finishAt()
 	}
 	for _, r := range c.issuer.roots {
 		sum := sha256.Sum256(r.Raw)

@@ -4,22 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/ambitmesh/ambit/controller/state"
 	"github.com/ambitmesh/ambit/internal/identity"
-)
-
-// Names in the state directory.
-const (
-	savedFile  = "ca.json"      // our own roots with their keys, 0600
-	bundleFile = "root.pem"     // what clients trust, 0644
-	ownCert    = "ca.pem"       // the user's signing certificate, then those between it and the root
-	ownKey     = "ca-key.pem"   // its key
-	ownRoots   = "ca-roots.pem" // the user's trust bundle; default: the last of ca.pem
 )
 
 // Step is how far a rotation is.
@@ -46,34 +33,31 @@ type savedRoot struct {
 	Key  string `json:"key"`
 }
 
-// ErrCorrupt is wrapped where the state directory holds something that is not a CA's state.
+// ErrCorrupt is wrapped where the store holds something that is not a CA's state.
 var ErrCorrupt = errors.New("the CA's state cannot be used; restore it from a copy, or remove it to begin with a new root")
 
-func load(dir string) (*saved, error) {
-	path := filepath.Join(dir, savedFile)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+// load reads our own state; nil if there is none.
+func load(files map[string][]byte) (*saved, error) {
+	b, ok := files[StateFile]
+	if !ok {
 		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read CA: %w", err)
 	}
 	var s saved
 	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("read %s: %w: %w", path, ErrCorrupt, err)
+		return nil, fmt.Errorf("read %s: %w: %w", StateFile, ErrCorrupt, err)
 	}
 	if _, err := s.issuer(); err != nil {
-		return nil, fmt.Errorf("read %s: %w: %w", path, ErrCorrupt, err)
+		return nil, fmt.Errorf("read %s: %w: %w", StateFile, ErrCorrupt, err)
 	}
 	return &s, nil
 }
 
-func (s *saved) save(dir string) error {
+func (s *saved) encode() ([]byte, error) {
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
-		return fmt.Errorf("encode CA: %w", err)
+		return nil, fmt.Errorf("encode CA: %w", err)
 	}
-	return state.WriteFile(filepath.Join(dir, savedFile), b, 0o600)
+	return b, nil
 }
 
 func (s *saved) add(r root) error {
