@@ -28,7 +28,8 @@ type count struct {
 	used  time.Time
 }
 
-func (c *counters) add(n uint64, values ...string) {
+// add counts one.
+func (c *counters) add(values ...string) {
 	var key [3]string
 	copy(key[:], values)
 	c.mu.Lock()
@@ -37,7 +38,7 @@ func (c *counters) add(n uint64, values ...string) {
 	if v == nil {
 		v = c.room(key)
 	}
-	v.n += n
+	v.n++
 	v.used = c.now()
 }
 

@@ -23,7 +23,7 @@ func newEjectionLog(o Options) *ejectionLog {
 
 // Ejected counts an ejection; with Restored it makes Telemetry a balance.Observer.
 func (t *Telemetry) Ejected(s balance.EndpointState) {
-	t.ejects.counters.add(1, s.Service)
+	t.ejects.counters.add(s.Service)
 	t.ejects.mu.Lock()
 	defer t.ejects.mu.Unlock()
 	if len(t.ejects.until) < t.opts.MaxSeries {

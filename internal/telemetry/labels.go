@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
-	"google.golang.org/protobuf/proto"
 )
 
 // Reporter is which end of a connection counts it.
@@ -84,7 +83,7 @@ func (l *Labels) values() []string {
 func pairs(names, values []string) []*dto.LabelPair {
 	out := make([]*dto.LabelPair, len(names))
 	for i := range names {
-		out[i] = &dto.LabelPair{Name: proto.String(names[i]), Value: proto.String(strings.ToValidUTF8(values[i], "?"))}
+		out[i] = &dto.LabelPair{Name: new(names[i]), Value: new(strings.ToValidUTF8(values[i], "?"))}
 	}
 	return out
 }

@@ -93,7 +93,7 @@ func (t *Telemetry) Failed(l *Labels) {
 
 // Refused counts a connection that was refused or ended early, direction "inbound" or "outbound".
 func (t *Telemetry) Refused(direction string, why reason.Reason) {
-	t.refused.add(1, direction, string(why))
+	t.refused.add(direction, string(why))
 }
 
 // PolicyHit counts a connection that the policy ("namespace/name") decided.
@@ -102,11 +102,11 @@ func (t *Telemetry) PolicyHit(policy string, allowed bool) {
 	if allowed {
 		outcome = "allowed"
 	}
-	t.hits.add(1, "false", outcome, policy)
+	t.hits.add("false", outcome, policy)
 }
 
 // DryRunHit counts a connection that a dry-run policy would have refused.
-func (t *Telemetry) DryRunHit(policy string) { t.hits.add(1, "true", "refused", policy) }
+func (t *Telemetry) DryRunHit(policy string) { t.hits.add("true", "refused", policy) }
 
 // Describe implements prometheus.Collector.
 func (t *Telemetry) Describe(ch chan<- *prometheus.Desc) {

@@ -10,7 +10,7 @@ import (
 // oddRights is a control message whose payload is no whole number of descriptors.
 func oddRights() []byte {
 	b := unix.UnixRights(1, 2)
-	(*(*[8]byte)(b))[0]-- // the length of the header, little-endian here
+	(*[8]byte)(b)[0]-- // the length of the header, little-endian here
 	return b
 }
 
