@@ -62,6 +62,12 @@ func (s *Server) serveRotate(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("force: %v", err), http.StatusBadRequest)
 		return
 	}
+	if c := s.cfg.Cluster; c != nil {
+		if err := c.MayRotate(); err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+			return
+		}
+	}
 	err = s.ca.Rotate(r.URL.Query().Get("step"), force)
 	switch {
 	case errors.Is(err, ca.ErrRotation):

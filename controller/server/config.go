@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ambitmesh/ambit/controller/auth"
+	"github.com/ambitmesh/ambit/controller/ca"
+	"github.com/ambitmesh/ambit/controller/kube"
 	"github.com/ambitmesh/ambit/controller/translate"
 	"github.com/ambitmesh/ambit/controller/xds"
 	"github.com/ambitmesh/ambit/internal/identity"
@@ -33,6 +35,8 @@ type Config struct {
 	ClusterID   string               // "": Kubernetes
 	ServerNames []string             // of our own certificate: addresses and DNS names
 	LeafLife    time.Duration        // 0: 24 h
+	Kinds       []objects.Kind       // that Source serves; nil: all
+	Cluster     *kube.Cluster        // what is done in a cluster; nil: standalone
 	Accounts    *auth.AccountsConfig // how callers with a service account's token are known; nil: not at all
 	MetricsAddr string               // "": on the admin socket only
 	ReadyAddr   string               // "": on the admin socket only
@@ -57,6 +61,9 @@ func (c *Config) fill() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Kinds == nil {
+		c.Kinds = objects.Kinds()
 	}
 	c.Captures.Now = c.Now
 	or(&c.TrustDomain, "cluster.local")
@@ -102,6 +109,14 @@ func validDNS(s string) bool {
 		}
 	}
 	return true
+}
+
+func (c *Config) caOptions() ca.Options {
+	o := ca.Options{Dir: c.StateDir, TrustDomain: c.TrustDomain, LeafLife: c.LeafLife, Log: c.Log, Now: c.Now}
+	if c.Cluster != nil {
+		o.Store, o.Lag = c.Cluster.Store(), c.Cluster.Lag()
+	}
+	return o
 }
 
 // accounts lets the mesh say where a pod runs, if its token does not.

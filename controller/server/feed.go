@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strconv"
+	"maps"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/cache"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/ambitmesh/ambit/controller/translate"
 	"github.com/ambitmesh/ambit/controller/xds"
@@ -29,84 +28,73 @@ type feed struct {
 	log      *slog.Logger
 	coalesce time.Duration
 
-	wake chan struct{} // one token: something changed
+	wake      chan struct{} // one token: something changed
+	stepped   chan struct{} // one token: what became of objects may differ
+	catchUp   bool          // versions are a cluster's: a kind can be read anew
+	followers map[objects.Kind]*follower
 
 	mu       sync.Mutex
-	versions xds.Versions        // of what is in the mesh
+	versions xds.Versions        // of what the mesh was made from
+	reached  xds.Versions        // up to which it is known to be unchanged
 	pods     map[string]struct{} // uids that came, went or moved
 
 	announced map[string]string // uid to the node where it is captured; of the translating goroutine
 }
 
 func (f *feed) run(ctx context.Context) error {
-	f.versions = xds.Versions{}
-	for _, k := range objects.Kinds() {
-		f.versions[string(k)] = f.src.Generation(k) // before the first read: what an empty kind stands at
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.src.Run(ctx) })
-	var synced []cache.InformerSynced
-	for _, k := range objects.Kinds() {
-		inf, err := objects.Informer[objects.Object](f.src, k)
-		if err != nil {
-			return err
-		}
-		reg, err := inf.AddEventHandler(f.handler(k))
+	for k, w := range f.followers {
+		lw, err := f.src.ListerWatcher(k)
 		if err != nil {
 			return fmt.Errorf("follow %s: %w", k, err)
 		}
-		synced = append(synced, reg.HasSynced)
-		g.Go(func() error { inf.RunWithContext(ctx); return nil })
+		g.Go(func() error { w.run(ctx, lw); return nil })
 	}
-	g.Go(func() error { return f.translate(ctx, synced) })
+	g.Go(func() error { return f.translate(ctx) })
 	return g.Wait()
 }
 
-func (f *feed) handler(k objects.Kind) cache.ResourceEventHandler {
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { f.set(k, o) },
-		UpdateFunc: func(_, o any) { f.set(k, o) },
-		DeleteFunc: func(o any) { f.remove(k, o) },
+// look reads those kinds anew of which a proxy has seen more than is known here.
+func (f *feed) look(seen xds.Versions) {
+	if !f.catchUp {
+		return
+	}
+	f.mu.Lock()
+	reached := maps.Clone(f.reached)
+	f.mu.Unlock()
+	for kind, version := range seen {
+		if w := f.followers[objects.Kind(kind)]; w != nil && reached[kind] < version {
+			w.readAnew(version, time.Now())
+		}
 	}
 }
 
-func (f *feed) set(k objects.Kind, o any) {
-	obj, ok := o.(objects.Object)
-	if !ok {
-		return
-	}
+func (f *feed) set(k objects.Kind, obj objects.Object) {
 	if err := f.mesh.Set(obj); err != nil {
 		f.log.Error("translate an object", "kind", k, "namespace", obj.GetNamespace(), "name", obj.GetName(), "error", err)
 	}
-	f.note(k, obj)
+	f.changed(k, nameOf(obj))
 }
 
-func (f *feed) remove(k objects.Kind, o any) {
-	if last, ok := o.(cache.DeletedFinalStateUnknown); ok {
-		o = last.Obj
-	}
-	obj, ok := o.(objects.Object)
-	if !ok {
-		return
-	}
-	f.mesh.Delete(translate.Ref{Kind: k, Namespace: obj.GetNamespace(), Name: obj.GetName()})
+func (f *feed) remove(k objects.Kind, name types.NamespacedName) {
+	f.mesh.Delete(translate.Ref{Kind: k, Namespace: name.Namespace, Name: name.Name})
 	if k == objects.Pod { // one of the same name that follows at once was never captured
-		f.captures.Resolve(f.options.UID(obj.GetNamespace(), obj.GetName()), "")
+		f.captures.Resolve(f.options.UID(name.Namespace, name.Name), "")
 	}
-	f.note(k, obj)
+	f.changed(k, name)
 }
 
-// note remembers how far the mesh is, after the object is in it.
-func (f *feed) note(k objects.Kind, obj objects.Object) {
-	generation, err := strconv.ParseUint(obj.GetResourceVersion(), 10, 64)
+func (f *feed) changed(k objects.Kind, name types.NamespacedName) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err == nil {
-		f.versions[string(k)] = max(f.versions[string(k)], generation)
+	if k == objects.Pod {
+		f.pods[f.options.UID(name.Namespace, name.Name)] = struct{}{}
 	}
-	if p, ok := obj.(*corev1.Pod); ok {
-		f.pods[f.options.UID(p.Namespace, p.Name)] = struct{}{}
-	}
+	f.poke()
+}
+
+func (f *feed) poke() {
 	select {
 	case f.wake <- struct{}{}:
 	default: // there is a token
@@ -114,9 +102,13 @@ func (f *feed) note(k objects.Kind, obj objects.Object) {
 }
 
 // translate begins when everything was read once, and then follows changes until ctx ends.
-func (f *feed) translate(ctx context.Context, synced []cache.InformerSynced) error {
-	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
-		return nil // ctx has ended
+func (f *feed) translate(ctx context.Context) error {
+	for _, w := range f.followers {
+		select {
+		case <-w.synced:
+		case <-ctx.Done():
+			return nil
+		}
 	}
 	f.step()
 	f.log.Info("read all objects", "workloads_and_services", f.cache.Len(xds.AddressType), "policies", f.cache.Len(xds.AuthorizationType))

@@ -17,6 +17,7 @@ import (
 	"github.com/ambitmesh/ambit/controller/auth"
 	"github.com/ambitmesh/ambit/controller/ca"
 	"github.com/ambitmesh/ambit/controller/join"
+	"github.com/ambitmesh/ambit/controller/kube"
 	"github.com/ambitmesh/ambit/controller/state"
 	"github.com/ambitmesh/ambit/controller/translate"
 	"github.com/ambitmesh/ambit/controller/xds"
@@ -73,7 +74,7 @@ func New(cfg Config) (*Server, error) {
 
 func (s *Server) build() (err error) {
 	c := &s.cfg
-	if s.ca, err = ca.Open(ca.Options{Dir: c.StateDir, TrustDomain: c.TrustDomain, LeafLife: c.LeafLife, Log: c.Log, Now: c.Now}); err != nil {
+	if s.ca, err = ca.Open(c.caOptions()); err != nil {
 		return err
 	}
 	epoch, err := nextEpoch(c.StateDir, c.Now())
@@ -83,11 +84,11 @@ func (s *Server) build() (err error) {
 	s.tokens, s.src, s.mesh = join.Open(c.StateDir, c.Now), c.Source(epoch), c.mesh()
 	c.Captures.Wanted = s.mesh.Wanted
 	s.cache, s.caps = xds.NewCache(), xds.NewCaptures(c.Captures)
-	s.feed = &feed{src: s.src, mesh: s.mesh, options: translate.Options{ClusterID: c.ClusterID, TrustDomain: c.TrustDomain},
-		cache: s.cache, captures: s.caps, claims: claimsIn(c.StateDir), log: c.Log, coalesce: c.Coalesce,
-		wake: make(chan struct{}, 1), pods: map[string]struct{}{}, announced: map[string]string{}}
+	s.feed = s.newFeed()
 	if s.ca.Fresh() {
 		s.caps.Begin()
+	} else if c.Cluster != nil {
+		s.caps.Restore(nil) // the pods' annotations remember
 	} else if err := s.feed.claims.restore(s.caps); err != nil {
 		c.Log.Error("proxies will repeat which pods they capture", "error", err)
 	}
@@ -98,9 +99,21 @@ func (s *Server) build() (err error) {
 	return s.listen()
 }
 
+func (s *Server) newFeed() *feed {
+	c := &s.cfg
+	f := &feed{src: s.src, mesh: s.mesh, options: translate.Options{ClusterID: c.ClusterID, TrustDomain: c.TrustDomain},
+		cache: s.cache, captures: s.caps, claims: claimsIn(c.StateDir), log: c.Log, coalesce: c.Coalesce, catchUp: c.Cluster != nil,
+		wake: make(chan struct{}, 1), stepped: make(chan struct{}, 1), versions: xds.Versions{}, reached: xds.Versions{},
+		pods: map[string]struct{}{}, announced: map[string]string{}, followers: map[objects.Kind]*follower{}}
+	for _, k := range c.Kinds {
+		f.followers[k] = newFollower(f, k)
+	}
+	return f
+}
+
 func (s *Server) services() (err error) {
 	c := &s.cfg
-	s.xds, err = xds.NewServer(xds.Config{Cache: s.cache, Captures: s.caps, Identify: s.identify, Log: c.Log, Registerer: c.Registry, Now: c.Now})
+	s.xds, err = xds.NewServer(xds.Config{Cache: s.cache, Captures: s.caps, Identify: s.identify, CatchUp: s.feed.look, Log: c.Log, Registerer: c.Registry, Now: c.Now})
 	if err != nil {
 		return err
 	}
@@ -169,6 +182,11 @@ func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.feed.run(ctx) })
 	g.Go(func() error { s.caps.Run(ctx); return nil })
+	if s.cfg.Cluster != nil {
+		g.Go(func() error {
+			return s.cfg.Cluster.Run(ctx, kube.Work{CA: s.ca, Statuses: s.statuses, Changed: s.feed.stepped})
+		})
+	}
 	g.Go(func() error { return s.serveHTTP(ctx, s.admin, s.adminHandler()) })
 	g.Go(func() error { return s.serveHTTP(ctx, s.metrics, at("GET /metrics", s.metricsHandler())) })
 	g.Go(func() error { return s.serveHTTP(ctx, s.ready, at("GET /healthz/ready", s.readyHandler())) })

@@ -25,7 +25,8 @@ type Status struct {
 	CapturedPods int                `json:"capturedPods"`
 	Proxies      []xds.ProxyStatus  `json:"proxies"`
 	CA           ca.Status          `json:"ca"`
-	JoinTokens   int                `json:"joinTokens"` // not used yet
+	Leads        bool               `json:"leads,omitempty"` // this replica writes objects' status and may rotate the root
+	JoinTokens   int                `json:"joinTokens"`      // not used yet
 }
 
 // Status returns what became of everything.
@@ -39,6 +40,7 @@ func (s *Server) Status() Status {
 		Objects: s.mesh.Statuses(), Problems: s.src.Problems(), Generations: s.cache.Versions(),
 		Addresses: s.cache.Len(xds.AddressType), Policies: s.cache.Len(xds.AuthorizationType),
 		CapturedPods: s.caps.Captured(), Proxies: s.xds.Status(), CA: s.ca.Status(), JoinTokens: tokens,
+		Leads: s.cfg.Cluster != nil && s.cfg.Cluster.Leads(),
 	}
 	if st.Problems == nil {
 		st.Problems = []objects.Problem{}
@@ -71,4 +73,31 @@ func (s *Server) notAccepted() (n float64) {
 		}
 	}
 	return n
+}
+
+// statuses is what became of objects, of those too whose newest version the source refuses: what it
+// serves in their place, if anything, says nothing of that.
+func (s *Server) statuses() []translate.Status {
+	all := s.mesh.Statuses()
+	refused := map[translate.Ref]objects.Problem{}
+	for _, p := range s.src.Problems() {
+		if p.Name != "" {
+			refused[translate.Ref{Kind: p.Kind, Namespace: p.Namespace, Name: p.Name}] = p
+		}
+	}
+	for i := range all {
+		if p, ok := refused[all[i].Ref]; ok {
+			all[i] = refusedStatus(all[i].Ref, p)
+			delete(refused, all[i].Ref)
+		}
+	}
+	for ref, p := range refused {
+		all = append(all, refusedStatus(ref, p))
+	}
+	return all
+}
+
+func refusedStatus(ref translate.Ref, p objects.Problem) translate.Status {
+	standing := map[string]string{"previous": "; the previous version stays in force", "closed": "; until then it allows nothing"}
+	return translate.Status{Ref: ref, Message: p.Reason + standing[p.Standing]}
 }

@@ -9,7 +9,7 @@ import (
 
 // step takes what changed to the proxies.
 func (f *feed) step() {
-	versions, uids := f.take()
+	versions, reached, uids := f.take()
 	for _, uid := range f.captures.Stale() {
 		uids[uid] = struct{}{}
 	}
@@ -24,19 +24,24 @@ func (f *feed) step() {
 	if err != nil {
 		f.log.Error("translate", "error", err)
 	}
+	f.cache.Reach(reached)
 	position := f.cache.Apply(versions, sorted(changes)...)
 	for uid, captured := range resolved {
 		f.captures.Applied(uid, captured, position)
 	}
+	select {
+	case f.stepped <- struct{}{}:
+	default: // there is a token
+	}
 }
 
 // take returns how far the mesh is at least, and the pods that changed.
-func (f *feed) take() (xds.Versions, map[string]struct{}) {
+func (f *feed) take() (versions, reached xds.Versions, uids map[string]struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	pods := f.pods
 	f.pods = map[string]struct{}{}
-	return maps.Clone(f.versions), pods
+	return maps.Clone(f.versions), maps.Clone(f.reached), pods
 }
 
 // resolve tells the mesh whether a pod is captured where it runs.

@@ -44,6 +44,7 @@ type Cache struct {
 	seq     uint64 // of the last change of any type
 	tables  map[string]*table
 	system  Versions
+	reached Versions // nil: as system
 	ready   bool
 	changed chan struct{} // closed at the next Apply
 }
@@ -181,4 +182,22 @@ func (c *Cache) Len(typeURL string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.table(typeURL).live.Len()
+}
+
+// Reach says that the state of the next Apply is as of these versions too, though nothing came of them:
+// by them it is judged whether this controller is behind. The caller must not change them.
+func (c *Cache) Reach(v Versions) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reached = v
+}
+
+// behind reports whether a proxy has seen a later state.
+func (c *Cache) behind(seen Versions) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reached != nil {
+		return c.reached.Behind(seen)
+	}
+	return c.system.Behind(seen)
 }

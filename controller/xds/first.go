@@ -16,7 +16,7 @@ func (s *stream) first(w *watch, now time.Time) (*discovery.DeltaDiscoveryRespon
 	if w.typeURL == AddressType && len(w.has) > 0 && s.server.cfg.Captures.unsure() {
 		return nil, 100 * time.Millisecond, nil
 	}
-	if cache.Versions().Behind(s.seen[w.typeURL]) {
+	if cache.behind(s.seen[w.typeURL]) {
 		return s.hold(w, now)
 	}
 	b := cache.first(w.typeURL, w.cursor, w.has, w.names)
@@ -42,6 +42,9 @@ func (b *batch) size() (n int) {
 	return n
 }
 
+// catchUpEvery is how often a controller that is behind is asked to look.
+const catchUpEvery = time.Second
+
 // hold is for a controller that is behind what the proxy has seen: it says nothing for a while, then tells a
 // proxy that has something to keep it.
 func (s *stream) hold(w *watch, now time.Time) (*discovery.DeltaDiscoveryResponse, time.Duration, error) {
@@ -51,11 +54,12 @@ func (s *stream) hold(w *watch, now time.Time) (*discovery.DeltaDiscoveryRespons
 		s.log.Warn("this controller is behind what a proxy has seen, waiting", "proxy", s.id, "type", w.typeURL,
 			"here", s.server.cfg.Cache.Versions().String(), "seen", s.seen[w.typeURL].String())
 	}
+	s.server.cfg.CatchUp(s.seen[w.typeURL])
 	if wait := w.blocked.Add(s.server.cfg.StaleWait).Sub(now); wait > 0 {
-		return nil, wait, nil
+		return nil, min(wait, catchUpEvery), nil
 	}
 	if w.kept || len(w.has) == 0 {
-		return nil, idle, nil
+		return nil, catchUpEvery, nil
 	}
 	w.kept = true
 	s.log.Error("this controller is still behind: the proxy keeps what it has", "proxy", s.id, "type", w.typeURL)

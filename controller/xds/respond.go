@@ -69,7 +69,7 @@ func (s *stream) nextAddresses(now time.Time) (*discovery.DeltaDiscoveryResponse
 	if w == nil || w.flying != nil {
 		return nil, idle, nil
 	}
-	if !w.started && s.server.cfg.Cache.Versions().Behind(s.seen[w.typeURL]) {
+	if !w.started && s.server.cfg.Cache.behind(s.seen[w.typeURL]) {
 		return s.hold(w, now)
 	}
 	if wait := s.policiesFirst(now); wait > 0 {

@@ -34,7 +34,9 @@ type Config struct {
 	Cache    *Cache
 	Captures *Captures
 	// Identify judges the caller; its error goes to the log, not to the caller.
-	Identify   func(context.Context) (Caller, error)
+	Identify func(context.Context) (Caller, error)
+	// CatchUp is called while this controller is behind what a proxy has seen; it must not block. May be nil.
+	CatchUp    func(seen Versions)
 	Log        *slog.Logger          // nil: discard
 	Registerer prometheus.Registerer // nil: no metrics
 	Now        func() time.Time      // nil: time.Now
@@ -69,6 +71,9 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.CatchUp == nil {
+		cfg.CatchUp = func(Versions) {}
 	}
 	or(&cfg.StaleWait, 10*time.Second)
 	or(&cfg.PolicyWait, 10*time.Second)
