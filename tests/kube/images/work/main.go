@@ -1,0 +1,61 @@
+// Command work is the tests' workload: a server that says who it is and who asked, and the clients that
+// tests run in pods with kubectl exec.
+//
+//	work serve                        HTTP :8080, TCP echo :9090, gRPC health :9091
+//	work get URL [TIMEOUT]            one GET; the body on standard output
+//	work load ADDRESS FOR [EVERY]     a new connection each EVERY, echoed; what failed, and how often
+//	work hold ADDRESS FOR             one connection, used all the time; fails if it ends before
+//	work lookup NAME                  addresses of a name
+//	work sign TOKEN-FILE ADDRESS ROOT [IDENTITY]   a certificate from the mesh's CA
+//	work sleep FOR
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"time"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		fail(fmt.Errorf("what to do?"))
+	}
+	args := append(os.Args[2:], make([]string, 4)...)
+	var err error
+	switch os.Args[1] {
+	case "serve":
+		err = serve()
+	case "get":
+		err = get(args[0], duration(args[1], 5*time.Second))
+	case "load":
+		err = load(args[0], duration(args[1], time.Second), duration(args[2], 20*time.Millisecond))
+	case "hold":
+		err = hold(args[0], duration(args[1], time.Second))
+	case "lookup":
+		var all []string
+		all, err = net.LookupHost(args[0])
+		fmt.Println(all)
+	case "sign":
+		err = sign(args[0], args[1], args[2], args[3])
+	case "sleep":
+		time.Sleep(duration(args[0], time.Second))
+	default:
+		err = fmt.Errorf("unknown: %s", os.Args[1])
+	}
+	if err != nil {
+		fail(err)
+	}
+}
+
+func duration(s string, otherwise time.Duration) time.Duration {
+	if d, err := time.ParseDuration(s); err == nil {
+		return d
+	}
+	return otherwise
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
