@@ -16,6 +16,7 @@ type options struct {
 	leafLife                      time.Duration
 	metricsAddr, readyAddr, level string
 	adminSocket                   string
+	kube                          kubeOptions
 }
 
 func rootCmd() *cobra.Command {
@@ -30,7 +31,8 @@ func rootCmd() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return run(c.Context(), o) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.source, "source", "", "where objects come from: dir:<path>")
+	f.StringVar(&o.source, "source", "", "where objects come from: dir:<path>, kube (in a cluster) or kube:<kubeconfig>")
+	o.kube.flags(c)
 	f.StringVar(&o.listen, "listen", ":15012", "address for xDS and certificates")
 	f.StringVar(&o.trustDomain, "trust-domain", "cluster.local", "trust domain of all identities")
 	f.StringVar(&o.clusterID, "cluster-id", "Kubernetes", "name of the cluster in workloads' uids")

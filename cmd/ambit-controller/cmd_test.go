@@ -31,7 +31,13 @@ func TestBadFlagsAreNamed(t *testing.T) {
 		want string
 	}{
 		{[]string{}, "--source"},
-		{[]string{"--source", "kube"}, "want dir:<path>"},
+		{[]string{"--source", "ftp:x"}, "want dir:<path>"},
+		{[]string{"--source", "kube:" + filepath.Join(dir, "none")}, "--source kube"},
+		{[]string{"--source", "kube", "--ca-secret", "x"}, "--ca-secret"},
+		{[]string{"--source", "kube", "--lease", "a/b/c"}, "--lease"},
+		{[]string{"--source", "kube", "--root-configmap", "x"}, "--ca-secret"},
+		{[]string{"--source", "kube", "--auth", "ldap"}, "--auth"},
+		{[]string{"--source", src, "--auth", "kube"}, "--source kube"},
 		{[]string{"--source", src, "--log-level", "loud"}, "--log-level"},
 		{[]string{"--source", src, "--leaf-life", "0s"}, "--leaf-life"},
 		{[]string{"--source", src, "--state-dir", ""}, "StateDir"},

@@ -20,27 +20,41 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	dir, ok := strings.CutPrefix(o.source, "dir:")
-	if !ok || dir == "" {
-		return fmt.Errorf("--source %q: want dir:<path>", o.source)
-	}
 	if o.leafLife <= 0 {
 		return fmt.Errorf("--leaf-life %s: must be positive", o.leafLife)
 	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s, err := server.New(server.Config{
-		Source: func(epoch uint32) objects.Source {
-			return objects.NewDirectory(dir, objects.Options{Log: log, Epoch: epoch})
-		},
+	cfg := server.Config{
 		Listen: o.listen, StateDir: o.stateDir, TrustDomain: o.trustDomain, ClusterID: o.clusterID, ServerNames: o.serverNames,
 		LeafLife: o.leafLife, MetricsAddr: o.metricsAddr, ReadyAddr: o.readyAddr, AdminSocket: o.adminSocket,
 		Version: version.String(), Log: log, Registry: reg,
-	})
+	}
+	if err := o.from(&cfg); err != nil {
+		return err
+	}
+	s, err := server.New(cfg)
 	if err != nil {
 		return err
 	}
 	return s.Run(ctx)
+}
+
+// from says where the objects come from, and what else a cluster gives.
+func (o options) from(cfg *server.Config) error {
+	if dir, ok := strings.CutPrefix(o.source, "dir:"); ok && dir != "" {
+		if flag := o.kube.set(); flag != "" {
+			return fmt.Errorf("--%s: only with --source kube", flag)
+		}
+		cfg.Source = func(epoch uint32) objects.Source {
+			return objects.NewDirectory(dir, objects.Options{Log: cfg.Log, Epoch: epoch})
+		}
+		return nil
+	}
+	if o.source == "kube" || strings.HasPrefix(o.source, "kube:") {
+		return o.kube.fill(cfg, strings.TrimPrefix(strings.TrimPrefix(o.source, "kube"), ":"))
+	}
+	return fmt.Errorf("--source %q: want dir:<path>, kube or kube:<kubeconfig>", o.source)
 }
 
 func logger(level string) (*slog.Logger, error) {

@@ -30,7 +30,7 @@ type feed struct {
 
 	wake      chan struct{} // one token: something changed
 	stepped   chan struct{} // one token: what became of objects may differ
-	catchUp   bool          // versions are a cluster's: a kind can be read anew
+	cluster   bool          // objects are a cluster's: marks count, and a kind can be read anew
 	followers map[objects.Kind]*follower
 
 	mu       sync.Mutex
@@ -57,7 +57,7 @@ func (f *feed) run(ctx context.Context) error {
 
 // look reads those kinds anew of which a proxy has seen more than is known here.
 func (f *feed) look(seen xds.Versions) {
-	if !f.catchUp {
+	if !f.cluster {
 		return
 	}
 	f.mu.Lock()
@@ -80,7 +80,7 @@ func (f *feed) set(k objects.Kind, obj objects.Object) {
 func (f *feed) remove(k objects.Kind, name types.NamespacedName) {
 	f.mesh.Delete(translate.Ref{Kind: k, Namespace: name.Namespace, Name: name.Name})
 	if k == objects.Pod { // one of the same name that follows at once was never captured
-		f.captures.Resolve(f.options.UID(name.Namespace, name.Name), "")
+		f.captures.Resolve(f.options.UID(name.Namespace, name.Name), "", false)
 	}
 	f.changed(k, name)
 }

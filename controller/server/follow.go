@@ -129,7 +129,7 @@ func (f *feed) note(k objects.Kind, version string, made bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	reached := generation
-	if f.catchUp && generation == 0 { // there is no such kind now, so nothing of it can be old
+	if f.cluster && generation == 0 { // there is no such kind now, so nothing of it can be old
 		reached = math.MaxUint64
 	}
 	if made {

@@ -102,7 +102,7 @@ func (s *Server) build() (err error) {
 func (s *Server) newFeed() *feed {
 	c := &s.cfg
 	f := &feed{src: s.src, mesh: s.mesh, options: translate.Options{ClusterID: c.ClusterID, TrustDomain: c.TrustDomain},
-		cache: s.cache, captures: s.caps, claims: claimsIn(c.StateDir), log: c.Log, coalesce: c.Coalesce, catchUp: c.Cluster != nil,
+		cache: s.cache, captures: s.caps, claims: claimsIn(c.StateDir), log: c.Log, coalesce: c.Coalesce, cluster: c.Cluster != nil,
 		wake: make(chan struct{}, 1), stepped: make(chan struct{}, 1), versions: xds.Versions{}, reached: xds.Versions{},
 		pods: map[string]struct{}{}, announced: map[string]string{}, followers: map[objects.Kind]*follower{}}
 	for _, k := range c.Kinds {

@@ -46,8 +46,8 @@ func (f *feed) take() (versions, reached xds.Versions, uids map[string]struct{})
 
 // resolve tells the mesh whether a pod is captured where it runs.
 func (f *feed) resolve(uid string) bool {
-	node := f.mesh.NodeOf(uid)
-	captured := f.captures.Resolve(uid, node)
+	node, marked := f.mesh.Redirected(uid)
+	captured := f.captures.Resolve(uid, node, marked && f.cluster)
 	was, had := f.announced[uid]
 	if had && (!captured || was != node) {
 		f.mesh.SetCaptured(was, uid, false)

@@ -60,14 +60,20 @@ func (m *Mesh) Runs(node string, id identity.ID) bool {
 	return node != "" && m.pods.runs[node][id] > 0
 }
 
-// NodeOf returns the node of the pod whose workload has that uid; "" if there is none.
-func (m *Mesh) NodeOf(uid string) string {
+// redirected is the annotation by which a node's agent says that it captures a pod, to every controller
+// and to Istio's.
+const redirected = "ambient.istio.io/redirection"
+
+// Redirected returns the node of the pod whose workload has that uid, "" if there is none, and whether
+// the pod says that it is captured there.
+func (m *Mesh) Redirected(uid string) (node string, marked bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if p := m.pods.byKey[m.pods.byUID[uid]]; p != nil {
-		return p.Spec.NodeName
+	p := m.pods.byKey[m.pods.byUID[uid]]
+	if p == nil {
+		return "", false
 	}
-	return ""
+	return p.Spec.NodeName, p.Annotations[redirected] == "enabled" && !p.Spec.HostNetwork && !ended(p)
 }
 
 // NodeOfPod returns the node of a pod that has that uid as an object; "" if there is none.

@@ -98,8 +98,9 @@ func TestOnlyThePodsOwnNodeCaptures(t *testing.T) {
 	if got := tunnel(t, m, uid); got != hbone {
 		t.Errorf("captured: %v", got)
 	}
-	if m.NodeOf(uid) != "a" || m.NodeOf("Kubernetes//Pod/shop/other") != "" {
-		t.Errorf("node: %q", m.NodeOf(uid))
+	node, _ := m.Redirected(uid)
+	if none, _ := m.Redirected("Kubernetes//Pod/shop/other"); node != "a" || none != "" {
+		t.Errorf("node: %q, of none %q", node, none)
 	}
 	m.SetCaptured("b", uid, true)
 	m.SetCaptured("a", uid, false)

@@ -13,6 +13,9 @@ type CaptureOptions struct {
 	OrphanGrace time.Duration    // see the package; 0: 60 s
 	StartGrace  time.Duration    // longer than a proxy's longest back-off; 0: 20 s
 	AckWait     time.Duration    // 0: 60 s
+	// RetireLag is how much longer than until every proxy here knows a retirement is not confirmed: for
+	// the proxies of other controllers. 0 is for one alone.
+	RetireLag time.Duration
 
 	// Wanted tells whether labels ask for the pod to be captured; nil: all are. Called under a lock.
 	Wanted        func(uid string) bool
@@ -46,6 +49,7 @@ type pod struct {
 	on       string    // the node where the pod is captured, "" if it is plain; as the cache has it
 	position uint64    // of the cache, by which proxies know
 	at       time.Time // when it was applied
+	quiet    time.Time // since when every proxy here knows that it is plain
 }
 
 // claim is a node's word that it captures a pod.
@@ -147,12 +151,17 @@ func (c *Captures) Stale() []string {
 	return out
 }
 
-// Resolve reports whether the pod, which runs on that node ("" if there is none), is captured there. It
-// must be called for stale uids and for pods that came, went or moved.
-func (c *Captures) Resolve(uid, onNode string) bool {
+// Resolve reports whether the pod, which runs on that node ("" if there is none), is captured there: by
+// the word of the node's proxy or, where other controllers hear of other nodes, by a mark on the pod. It
+// must be called for stale uids and for pods that came, went or changed.
+func (c *Captures) Resolve(uid, onNode string, marked bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	marked = marked && onNode != ""
 	p := c.pods[uid]
+	if p == nil && marked {
+		p = c.pod(uid)
+	}
 	if p == nil {
 		return false
 	}
@@ -163,7 +172,7 @@ func (c *Captures) Resolve(uid, onNode string) bool {
 	}
 	c.tidyOrphan(uid, p)
 	p.runsOn = onNode
-	return p.claims[onNode] != nil
+	return marked || p.claims[onNode] != nil
 }
 
 // Applied tells that the cache, at that position of addresses, says of the pod what Resolve returned.
@@ -179,7 +188,7 @@ func (c *Captures) Applied(uid string, captured bool, position uint64) {
 		on = p.runsOn
 	}
 	if !p.resolved || p.on != on {
-		p.resolved, p.on, p.position, p.at = true, on, position, c.opts.Now()
+		p.resolved, p.on, p.position, p.at, p.quiet = true, on, position, c.opts.Now(), time.Time{}
 	}
 	c.confirm(uid, p)
 }

@@ -32,11 +32,13 @@ type capturing struct {
 	runs  map[string]string
 	seq   uint64
 	says  map[string]bool // what the cache says
+
+	marked map[string]bool
 }
 
 func newCapturing(runs map[string]string) *capturing {
 	clk := &clock{t: time.Unix(1_000_000, 0)}
-	c := &capturing{Captures: NewCaptures(CaptureOptions{Now: clk.now}), clock: clk, runs: runs, says: map[string]bool{}}
+	c := &capturing{Captures: NewCaptures(CaptureOptions{Now: clk.now}), clock: clk, runs: runs, says: map[string]bool{}, marked: map[string]bool{}}
 	c.Restore(nil)
 	clk.pass(time.Minute) // past the start
 	return c
@@ -49,7 +51,7 @@ func (c *capturing) settle() {
 }
 
 func (c *capturing) resolve(uid string) {
-	captured := c.Resolve(uid, c.runs[uid])
+	captured := c.Resolve(uid, c.runs[uid], c.marked[uid])
 	if captured != c.says[uid] {
 		c.seq++
 		c.says[uid] = captured
@@ -279,5 +281,48 @@ func TestOrphanThatIsNotWantedIsPlain(t *testing.T) {
 	c.settle()
 	if c.says["out"] || !c.says["in"] {
 		t.Errorf("with the proxy away the mesh says %v, want only the wanted pod", c.says)
+	}
+}
+
+// Another controller hears of node n2: this one knows by the mark on the pod only.
+func TestAMarkedPodIsCapturedUntilTheMarkGoes(t *testing.T) {
+	c := newCapturing(map[string]string{"far": "n2", "near": "n1"})
+	c.opts.RetireLag = 2 * time.Second
+	p1 := c.connect("n1")
+	c.marked["far"], c.marked["near"] = true, true
+	c.resolve("far")
+	if !c.says["far"] || c.Captured() != 1 {
+		t.Errorf("by its mark: %v, %d captured", c.says["far"], c.Captured())
+	}
+	c.want(p1, []string{"near"}, nil)
+	c.settle()
+	c.acknowledged(p1, c.seq)
+	c.expect(t, p1, []string{"near"}, nil)
+
+	c.want(p1, nil, []string{"near"})
+	c.settle()
+	c.acknowledged(p1, c.seq)
+	c.clock.pass(time.Minute)
+	c.tick()
+	c.expect(t, p1, nil, nil) // the other controller still says that it is captured
+	delete(c.marked, "near")
+	c.resolve("near")
+	c.acknowledged(p1, c.seq)
+	c.expect(t, p1, nil, nil)
+	c.clock.pass(time.Second)
+	c.tick()
+	c.expect(t, p1, nil, nil) // the other controller's proxies may not know yet
+	c.clock.pass(time.Second)
+	c.tick()
+	c.expect(t, p1, nil, []string{"near"})
+
+	delete(c.marked, "far")
+	c.resolve("far")
+	if c.says["far"] || len(c.pods) != 0 || len(c.waiting) != 0 {
+		t.Errorf("%v, %d pods and %d waiting are held for nobody", c.says["far"], len(c.pods), len(c.waiting))
+	}
+	c.marked["nowhere"] = true
+	if c.resolve("nowhere"); c.says["nowhere"] || len(c.pods) != 0 {
+		t.Error("a mark on a pod of no node counts")
 	}
 }

@@ -77,7 +77,17 @@ func (c *Captures) allKnow(p *pod) bool {
 		}
 		px.stalled = true
 	}
-	return all && (p.on != "" || c.nobodyLost(p, now))
+	if p.on != "" {
+		return all
+	}
+	if !all || !c.nobodyLost(p, now) {
+		p.quiet = time.Time{}
+		return false
+	}
+	if p.quiet.IsZero() {
+		p.quiet = now
+	}
+	return now.Sub(p.quiet) >= c.opts.RetireLag
 }
 
 // nobodyLost reports whether no proxy is likely to come back that believes the pod captured.
