@@ -32,6 +32,15 @@ func Open(path string) (*NS, error) {
 	return ns, nil
 }
 
+// OpenFile opens the namespace file at path and does not enter it. Anything else is refused unopened.
+func OpenFile(path string) (*os.File, error) {
+	f, err := openNamespace(path)
+	if err != nil {
+		return nil, fmt.Errorf("open network namespace: %w", err)
+	}
+	return f, nil
+}
+
 const nsfsMagic = 0x6e736673
 
 // openNamespace looks before it opens: the path is the object's author's, and to open a pipe would hang
