@@ -128,14 +128,17 @@ func (f *feed) note(k objects.Kind, version string, made bool) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	reached := generation
-	if f.cluster && generation == 0 { // there is no such kind now, so nothing of it can be old
-		reached = math.MaxUint64
-	}
 	if made {
 		f.versions[string(k)] = max(f.versions[string(k)], generation)
 	}
-	f.reached[string(k)] = max(f.reached[string(k)], reached)
+	switch was := f.reached[string(k)]; {
+	case f.cluster && generation == 0: // there is no such kind now, so nothing of it can be old
+		f.reached[string(k)] = math.MaxUint64
+	case was == math.MaxUint64:
+		f.reached[string(k)] = generation
+	default:
+		f.reached[string(k)] = max(was, generation)
+	}
 	f.poke()
 }
 
