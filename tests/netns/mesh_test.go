@@ -199,7 +199,12 @@ func each(t *testing.T, pods []*lab.Pod, f func(t *testing.T, v6 bool, to *lab.P
 // eventually tries for some time.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
-	c, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	eventuallyWithin(t, 20*time.Second, f)
+}
+
+func eventuallyWithin(t *testing.T, limit time.Duration, f func() error) {
+	t.Helper()
+	c, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	must(t, lab.Eventually(c, func(context.Context) error { return f() }))
 }
