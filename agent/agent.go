@@ -76,6 +76,7 @@ type Agent struct {
 	owners  map[string]*pod // of addresses and network namespaces
 	view    View
 	synced  chan struct{} // closed with the first view
+	leaving bool          // every pod is to be released
 	probes  ProbeStatus
 	probeID uint64 // of probes.Cgroup
 
@@ -107,7 +108,7 @@ func (a *Agent) open() (err error) {
 	if a.host, err = netns.Self(); err != nil {
 		return err
 	}
-	if err := mountBPFFS(a.cfg.BPFFS); err != nil {
+	if err := errors.Join(mountBPFFS(a.cfg.BPFFS), openSysctls()); err != nil {
 		return err
 	}
 	a.mesh, err = bpf.Load(bpf.Options{BPFFS: a.cfg.BPFFS, Instance: a.cfg.Instance, Cgroup: a.cgroups.root})
@@ -185,7 +186,7 @@ func (a *Agent) applyLocked(ctx context.Context, v View) {
 			continue
 		}
 		seen[obj.UID] = true
-		w := wishOf(v, obj)
+		w := a.wish(v, obj)
 		p := a.pods[obj.UID]
 		if p == nil {
 			if obj.Finished {

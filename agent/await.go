@@ -45,3 +45,11 @@ func (p *pod) safe() (bool, error) {
 	done := p.wish.desired == DesiredNone || p.status.captured || p.obj.Partial && p.status.closed
 	return done, errors.New(cmp.Or(p.status.why, "it is being looked at"))
 }
+
+// Check says what a pod waits for that may not speak yet, or nil.
+func (a *Agent) Check(sandbox string) error {
+	if done, why := a.captured(sandbox); !done {
+		return why
+	}
+	return nil
+}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,7 +38,8 @@ func parseMounts(mountinfo, root string) (cgroups, error) {
 			continue
 		}
 		at := unescape(f[4])
-		if root == "" && best.mount == "" || root != "" && within(root, at) && len(at) > len(best.mount) {
+		// Of two mounts at one place the later one is seen.
+		if root == "" && (best.mount == "" || at == best.mount) || root != "" && within(root, at) && len(at) >= len(best.mount) {
 			best = cgroups{mount: at, mountRoot: unescape(f[3]), root: root}
 		}
 	}
@@ -89,6 +91,9 @@ func (c cgroups) of(pid int) (dir string, err error) {
 		if !ok {
 			continue
 		}
+		if above(path) || above(c.mountRoot) {
+			return c.search(pid)
+		}
 		if !within(path, c.mountRoot) {
 			return "", fmt.Errorf("process %d is in cgroup %s, outside of what %s shows", pid, path, c.mount)
 		}
@@ -99,6 +104,33 @@ func (c cgroups) of(pid int) (dir string, err error) {
 		return filepath.Join(c.mount, rel), nil
 	}
 	return "", fmt.Errorf("process %d is in no cgroup2", pid)
+}
+
+// above says whether a path lies outside of this process's cgroup namespace: then the kernel writes as
+// many /.. as there are levels up to a common ancestor, and their names cannot be known.
+func above(path string) bool { return path == "/.." || strings.HasPrefix(path, "/../") }
+
+// search looks for a process in every cgroup.
+func (c cgroups) search(pid int) (dir string, err error) {
+	want := strconv.Itoa(pid)
+	err = filepath.WalkDir(c.mount, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return nil //nolint:nilerr // cgroups come and go during the walk
+		}
+		b, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+		if err == nil && slices.Contains(strings.Fields(string(b)), want) {
+			dir = path
+			return fs.SkipAll
+		}
+		return nil
+	})
+	if err == nil && dir == "" {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return "", fmt.Errorf("find process %d below %s: %w", pid, c.mount, err)
+	}
+	return dir, nil
 }
 
 // cgroupID is the id that BPF programs see: the inode of the directory.

@@ -24,6 +24,7 @@ func TestParseMounts(t *testing.T) {
 		want               cgroups
 	}{
 		{"hybrid", hybrid, "", cgroups{"/sys/fs/cgroup/unified", "/", "/sys/fs/cgroup/unified"}},
+		{"two at one place", unified + strings.ReplaceAll(strings.SplitAfter(unified, "\n")[0], " / ", " /../.. "), "", cgroups{"/sys/fs/cgroup", "/../..", "/sys/fs/cgroup"}},
 		{"unified", unified, "", cgroups{"/sys/fs/cgroup", "/", "/sys/fs/cgroup"}},
 		{"below", unified, "/sys/fs/cgroup/lab", cgroups{"/sys/fs/cgroup", "/", "/sys/fs/cgroup/lab"}},
 		{"a mount with a space", unified, "/mnt/a b/x", cgroups{"/mnt/a b", "/kubepods", "/mnt/a b/x"}},
@@ -99,4 +100,26 @@ func FuzzListeningInodes(f *testing.F) {
 			t.Errorf("%d inodes of %d lines", len(got), strings.Count(table, "\n"))
 		}
 	})
+}
+
+// TestProcessAboveTheCgroupNamespace: a container sees others' cgroups by /.. only.
+func TestProcessAboveTheCgroupNamespace(t *testing.T) {
+	if !above("/..") || !above("/../../x") || above("/") || above("/..x") {
+		t.Error("above")
+	}
+	c := cgroups{mount: t.TempDir()}
+	for dir, procs := range map[string]string{"a": "1\n17\n", "a/b": "71\n", "a/c": "7\n"} {
+		if err := os.MkdirAll(filepath.Join(c.mount, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(c.mount, dir, "cgroup.procs"), []byte(procs), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if dir, err := c.search(7); err != nil || dir != filepath.Join(c.mount, "a/c") {
+		t.Errorf("%s, %v", dir, err)
+	}
+	if dir, err := c.search(8); err == nil {
+		t.Errorf("a process that is nowhere: %s", dir)
+	}
 }

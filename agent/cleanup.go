@@ -29,6 +29,9 @@ func Cleanup(bpffs, cgroupRoot, instance string) error {
 }
 
 func cleanup(o bpf.Options) error {
+	if err := openSysctls(); err != nil {
+		return err
+	}
 	m, err := bpf.Load(o)
 	if errors.Is(err, bpf.ErrIncompatible) {
 		// The pods cannot be read: without links nothing is captured, what stays in pods is inert.

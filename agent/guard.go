@@ -149,6 +149,24 @@ func mountBPFFS(path string) error {
 	return nil
 }
 
+// openSysctls makes /proc/sys writable for this process: container runtimes mount it read-only, and what
+// is set there is set in pods' namespaces.
+func openSysctls() error {
+	const path = "/proc/sys"
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return fmt.Errorf("statfs %s: %w", path, err)
+	}
+	if st.Flags&unix.ST_RDONLY == 0 {
+		return nil
+	}
+	const flags = unix.MS_REMOUNT | unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if err := unix.Mount("", path, "", flags, ""); err != nil {
+		return fmt.Errorf("make %s writable: %w", path, err)
+	}
+	return nil
+}
+
 // removePods takes pods out whose cookie matches, as far as they can be found.
 func removePods(m *bpf.Mesh, match func(cookie uint64) bool) error {
 	pods, err := m.Pods()

@@ -11,9 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/ambitmesh/ambit/agent/netns"
 	"github.com/ambitmesh/ambit/agent/sandbox"
 	"github.com/ambitmesh/ambit/internal/objects"
 )
@@ -44,6 +44,9 @@ type KubeWorld struct {
 	wake chan struct{}
 	mu   sync.Mutex
 	told map[string]*Told // by sandbox
+	// Descriptors that the next view no longer names, and those that the view in force does not: only
+	// these can be closed, for their numbers will be others'.
+	dead, dying []*os.File
 }
 
 // Told is what the container runtime says of a sandbox that it sets up, before any process is in it.
@@ -83,7 +86,7 @@ func (w *KubeWorld) Watch(ctx context.Context, changed func(View)) error {
 
 // Tell notes a sandbox. It replaces an earlier one of the same pod.
 func (w *KubeWorld) Tell(t Told) error {
-	fi, err := inodeOf(t.NetNS)
+	fi, err := netns.InodeOf(t.NetNS)
 	if err != nil {
 		return err
 	}
@@ -106,14 +109,34 @@ func (w *KubeWorld) Forget(sandbox, container string) {
 	}
 }
 
-// drop closes the descriptor: open it would keep the namespace alive. Called with w.mu held.
+// Keep forgets all sandboxes but these.
+func (w *KubeWorld) Keep(containers []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for s, t := range w.told {
+		if !slices.Contains(containers, t.Container) {
+			w.drop(s)
+			signal(w.wake)
+		}
+	}
+}
+
+// drop gives a descriptor up: kept open it would keep the namespace alive. Called with w.mu held.
 func (w *KubeWorld) drop(sandbox string) {
 	if t := w.told[sandbox]; t != nil {
-		if err := t.NetNS.Close(); err != nil {
-			w.o.Log.Warn("close network namespace", "sandbox", sandbox, "error", err)
-		}
+		w.dead = append(w.dead, t.NetNS)
 		delete(w.told, sandbox)
 	}
+}
+
+// bury closes what the view in force does not name. Called with w.mu held.
+func (w *KubeWorld) bury() {
+	for _, f := range w.dying {
+		if err := f.Close(); err != nil {
+			w.o.Log.Warn("close network namespace", "error", err)
+		}
+	}
+	w.dying, w.dead = w.dead, nil
 }
 
 func (w *KubeWorld) forgetAll() {
@@ -122,6 +145,8 @@ func (w *KubeWorld) forgetAll() {
 	for s := range w.told {
 		w.drop(s)
 	}
+	w.bury()
+	w.bury()
 }
 
 func (w *KubeWorld) changes() <-chan struct{} { return w.wake }
@@ -130,6 +155,7 @@ func (w *KubeWorld) changes() <-chan struct{} { return w.wake }
 func (w *KubeWorld) complete(v *View) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.bury()
 	var uids []string
 	for _, p := range v.Pods {
 		if !p.HostNetwork && !p.Finished {
@@ -141,6 +167,9 @@ func (w *KubeWorld) complete(v *View) time.Duration {
 		w.o.Log.Warn("find pods' processes", "error", err)
 	}
 	seen, again := map[string]bool{}, lookOnce
+	if len(w.dying) > 0 {
+		again = lookSoon
+	}
 	for i := range v.Pods {
 		p := &v.Pods[i]
 		seen[p.Sandbox] = true
@@ -186,14 +215,6 @@ func (w *KubeWorld) invent(v *View, t *Told) {
 		UID: t.Sandbox, Sandbox: t.Sandbox, Namespace: t.Namespace, Name: t.Name, Addresses: t.Addresses,
 		NetNS: fmt.Sprintf("/proc/self/fd/%d", t.NetNS.Fd()), Partial: true,
 	})
-}
-
-func inodeOf(f *os.File) (uint64, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return 0, fmt.Errorf("stat network namespace: %w", err)
-	}
-	return st.Ino, nil
 }
 
 // sandboxOf is the name of a pod's sandbox: of a static pod, kubelet's own, not the API server's.

@@ -47,6 +47,18 @@ func wishOf(v View, p Pod) wish {
 	return w
 }
 
+// Ambient lists the namespaces whose pods are in the mesh unless they say otherwise.
+func (v View) Ambient() []string {
+	var out []string
+	for name, ns := range v.Namespaces {
+		if ns.Labels[labelMode] == "ambient" {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // exclude takes the annotation only if the namespace allows it: else a pod's author could take the
 // pod out of the namespace's policy. Under STRICT it is void.
 func (w *wish) exclude(ns Namespace, list string, strict func(port uint16) bool) {

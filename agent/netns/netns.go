@@ -68,7 +68,7 @@ func FromFile(f *os.File) (*NS, error) {
 		return nil, fmt.Errorf("not a network namespace (type %#x): %w", kind, os.ErrInvalid)
 	}
 	ns := &NS{f: f}
-	if ns.Inode, err = inode(f); err != nil {
+	if ns.Inode, err = InodeOf(f); err != nil {
 		return nil, err
 	}
 	err = ns.Do(func() error {
@@ -93,7 +93,8 @@ func InodeAt(path string) (uint64, error) {
 	return st.Ino, nil
 }
 
-func inode(f *os.File) (uint64, error) {
+// InodeOf is the inode of an open namespace file.
+func InodeOf(f *os.File) (uint64, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return 0, fmt.Errorf("stat network namespace: %w", err)

@@ -21,6 +21,8 @@ type options struct {
 	probeCgroup                   string
 	proxyAbsentAfter              time.Duration
 	metricsAddr, readyAddr, level string
+	startup, daemonSet            string
+	cni                           cniOptions
 }
 
 func rootCmd() *cobra.Command {
@@ -35,19 +37,22 @@ func rootCmd() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return run(c.Context(), o) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.source, "source", "", "where objects come from: dir:<path>")
+	f.StringVar(&o.source, "source", "", "where objects come from: dir:<path>, kube (the pod's own account) or kube:<kubeconfig>")
 	f.StringVar(&o.node, "node", "", "name of this node (default: the host name)")
-	f.StringVar(&o.runDir, "run-dir", "/run/ambit", "directory of sockets")
+	f.StringVar(&o.startup, "startup", "deny", "with kube, what labelled pods may do that are found uncaptured: deny (nothing passes until a proxy serves them) or open")
+	f.StringVar(&o.daemonSet, "daemonset", defaultDaemonSet(), "with kube, namespace/name of the agent's DaemonSet: if that is gone when the agent is told to end, the node is cleaned")
 	f.StringVar(&o.probeCgroup, "probe-cgroup", "", "whose connections from the node are probes: a cgroup directory, \"node\" for all, or empty for the owner of port 10250")
 	f.DurationVar(&o.proxyAbsentAfter, "proxy-absent-after", 10*time.Second, "without a proxy for so long, reset the connections that wait for it")
 	f.StringVar(&o.metricsAddr, "metrics-addr", "", "address for /metrics (always on the admin socket too)")
 	f.StringVar(&o.readyAddr, "ready-addr", "", "address for /healthz/ready (always on the admin socket too)")
 	f.StringVar(&o.level, "log-level", "info", "debug, info, warn or error")
 	p := c.PersistentFlags()
+	p.StringVar(&o.runDir, "run-dir", "/run/ambit", "directory of sockets")
+	o.cni.flags(p)
 	p.StringVar(&o.instance, "instance", "default", "name of the pins; two instances do not see each other")
 	p.StringVar(&o.bpffs, "bpffs", "/sys/fs/bpf", "bpf file system of the pins, mounted if it is not")
 	p.StringVar(&o.cgroupRoot, "cgroup-root", "", "directory whose processes are hooked (default: the cgroup2 mount)")
-	c.AddCommand(checkCmd(&o), cleanupCmd(&o))
+	c.AddCommand(checkCmd(&o), cleanupCmd(&o), cniCmd(&o))
 	return c
 }
 

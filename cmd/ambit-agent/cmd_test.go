@@ -25,6 +25,10 @@ func TestFlagsThatCannotBe(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                                   "--source",
 		"--source dir:":                      "--source",
+		"--source kube:":                     "--source",
+		"--source kube:/missing":             "/missing",
+		"cni uninstall":                      "--cni-bin-dir",
+		"cni uninstall --cni-bin-dir /x":     "belong together",
 		"--source kubernetes":                "--source",
 		"--source dir:/tmp --log-level loud": "--log-level",
 		"extra":                              "unknown command",

@@ -28,28 +28,39 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("name of this node: %w", err)
 	}
-	dir, ok := strings.CutPrefix(o.source, "dir:")
-	if !ok || dir == "" {
-		return fmt.Errorf("--source %q: want dir:<path>", o.source)
-	}
-	src := objects.NewDirectory(dir, objects.Options{Log: log})
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := os.MkdirAll(o.runDir, 0o755); err != nil {
-		return fmt.Errorf("make run directory: %w", err)
-	}
-	a, err := agent.New(agent.Config{
+	cfg := agent.Config{
 		Node: node, Instance: o.instance, Version: version.String(), BPFFS: o.bpffs, CgroupRoot: o.cgroupRoot,
-		RunDir: o.runDir, ProbeCgroup: o.probeCgroup, ProxyAbsentAfter: o.proxyAbsentAfter,
-		World: agent.NewWorld(src, node), Log: log, Registry: reg,
-	})
+		RunDir: o.runDir, ProbeCgroup: o.probeCgroup, ProxyAbsentAfter: o.proxyAbsentAfter, Log: log, Registry: reg,
+	}
+	if rc, ok, err := objects.APIConfig(o.source); ok || err != nil {
+		if err != nil {
+			return err
+		}
+		return runKube(ctx, o, cfg, rc)
+	}
+	dir, ok := strings.CutPrefix(o.source, "dir:")
+	if !ok || dir == "" {
+		return fmt.Errorf("--source %q: want dir:<path>, kube or kube:<kubeconfig>", o.source)
+	}
+	cfg.World = agent.NewWorld(objects.NewDirectory(dir, objects.Options{Log: log}), node)
+	a, err := start(cfg)
 	if err != nil {
 		return err
 	}
 	return errors.Join(serve(ctx, a, o), a.Close())
 }
 
-func serve(ctx context.Context, a *agent.Agent, o options) error {
+func start(cfg agent.Config) (*agent.Agent, error) {
+	if err := os.MkdirAll(cfg.RunDir, 0o755); err != nil {
+		return nil, fmt.Errorf("make run directory: %w", err)
+	}
+	return agent.New(cfg)
+}
+
+// serve works until ctx ends or one of more fails.
+func serve(ctx context.Context, a *agent.Agent, o options, more ...func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for addr, h := range map[string]http.Handler{o.metricsAddr: at("/metrics", a.MetricsHandler()), o.readyAddr: at("/healthz/ready", a.ReadyHandler())} {
 		if addr == "" {
@@ -60,6 +71,9 @@ func serve(ctx context.Context, a *agent.Agent, o options) error {
 			return fmt.Errorf("listen: %w", err)
 		}
 		g.Go(func() error { return agent.ServeHTTP(ctx, l, h) })
+	}
+	for _, f := range more {
+		g.Go(func() error { return f(ctx) })
 	}
 	g.Go(func() error { return a.ServeAdmin(ctx) })
 	g.Go(func() error { return a.Run(ctx) })
