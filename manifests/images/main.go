@@ -31,7 +31,7 @@ var recipes = map[string]struct {
 	programs []string
 	user     string
 }{
-	"ambit-agent":      {programs: []string{"ambit-agent"}},
+	"ambit-agent":      {programs: []string{"ambit-agent", "ambit-cni"}},
 	"ambit-ztunnel":    {programs: []string{"ambit-ztunnel"}},
 	"ambit-controller": {programs: []string{"ambit-controller"}, user: "65532:65532"},
 }

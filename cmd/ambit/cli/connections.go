@@ -46,13 +46,13 @@ func connectionsCmd(o *options) *cobra.Command {
 		Short: "List live connections: who speaks to whom, by which path, under which policy",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			nodes, err := o.nodes()
+			nodes, err := o.nodes(c.Context())
 			if err != nil {
 				return err
 			}
 			all := []nodeConnections{}
 			for _, n := range nodes {
-				x, err := get[nodeConnections](c.Context(), n, proxySocket, "/connections", nil)
+				x, err := get[nodeConnections](c.Context(), n.proxy, "/connections", nil)
 				if err != nil {
 					return err
 				}

@@ -43,15 +43,17 @@ type problem struct {
 
 // controller asks the controller of this machine; nil if there is none.
 func (o *options) controller(ctx context.Context) *controllerStatus {
+	if o.inCluster() {
+		return o.clusterController(ctx)
+	}
 	dir := o.controllerDir
 	if dir == "" {
-		dir = o.labController()
+		dir = o.labController(ctx)
 	}
-	n := node{Name: "controller", Dir: dir}
 	if _, err := os.Stat(filepath.Join(dir, controllerSocket)); err != nil && o.controllerDir == "" {
 		return nil
 	}
-	s, err := get[controllerStatus](ctx, n, controllerSocket, "/status", nil)
+	s, err := get[controllerStatus](ctx, socket("controller", dir, controllerSocket), "/status", nil)
 	if err != nil {
 		s.Error = err.Error()
 	}
@@ -59,8 +61,8 @@ func (o *options) controller(ctx context.Context) *controllerStatus {
 }
 
 // labController is where the chosen nodes' controller keeps its state: the lab's, else this machine's.
-func (o *options) labController() string {
-	nodes, err := o.nodes()
+func (o *options) labController(ctx context.Context) string {
+	nodes, err := o.nodes(ctx)
 	if err == nil && len(nodes) > 0 && strings.HasPrefix(nodes[0].Dir, labDir+"/") {
 		return filepath.Join(nodes[0].Dir, "..", "..", "..", "controller")
 	}

@@ -40,7 +40,7 @@ func (d configDump) certificates() []certificate {
 }
 
 func (n node) dump(ctx context.Context) (configDump, error) {
-	return get[configDump](ctx, n, proxySocket, "/config_dump", nil)
+	return get[configDump](ctx, n.proxy, "/config_dump", nil)
 }
 
 func dumpCmd(o *options) *cobra.Command {
@@ -49,13 +49,13 @@ func dumpCmd(o *options) *cobra.Command {
 		Short: "Print all that each node's ztunnel knows, as JSON: workloads, services, policies, certificates, pods",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			nodes, err := o.nodes()
+			nodes, err := o.nodes(c.Context())
 			if err != nil {
 				return err
 			}
 			all := map[string]json.RawMessage{}
 			for _, n := range nodes {
-				b, err := n.ask(c.Context(), proxySocket, "/config_dump", nil)
+				b, err := n.proxy(c.Context(), "/config_dump", nil)
 				if err != nil {
 					return err
 				}

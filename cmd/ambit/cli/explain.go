@@ -91,14 +91,14 @@ func explainCmd(o *options) *cobra.Command {
 
 // explain asks the source's node; the nodes that do not have the pod say so.
 func (o *options) explain(ctx context.Context, source, destination, port string) (explanation, error) {
-	nodes, err := o.nodes()
+	nodes, err := o.nodes(ctx)
 	if err != nil {
 		return explanation{}, err
 	}
 	q := url.Values{"source": {source}, "destination": {destination}, "port": {port}}
 	var errs []error
 	for _, n := range ownersFirst(ctx, nodes, source) {
-		e, err := get[explanation](ctx, n, proxySocket, "/explain", q)
+		e, err := get[explanation](ctx, n.proxy, "/explain", q)
 		if err == nil {
 			return e, nil
 		}
@@ -110,7 +110,7 @@ func (o *options) explain(ctx context.Context, source, destination, port string)
 // ownersFirst returns only the node whose agent has the source pod, if one says so, else all.
 func ownersFirst(ctx context.Context, nodes []node, source string) []node {
 	for _, n := range nodes {
-		a, err := get[agentStatus](ctx, n, agentSocket, "/status", nil)
+		a, err := n.agent(ctx)
 		if err != nil {
 			continue
 		}

@@ -25,15 +25,22 @@ const (
 	answerLimit     = 256 << 20 // bytes of one admin answer
 )
 
-// node is one machine of the mesh, reached through the sockets in its run directory.
+// asker GETs path?query from a component's admin pages.
+type asker func(ctx context.Context, path string, query url.Values) ([]byte, error)
+
+// node is one machine of the mesh.
 type node struct {
-	Name string
-	Dir  string
+	Name  string
+	Dir   string // its run directory; "" in a cluster
+	agent func(context.Context) (agentStatus, error)
+	proxy asker
 }
 
-// nodes are those that the flags name, else this machine's, else a running lab's.
-func (o *options) nodes() ([]node, error) {
+// nodes are those that the flags name, else this machine's, else a running lab's, else the cluster's.
+func (o *options) nodes(ctx context.Context) ([]node, error) {
 	switch {
+	case o.inCluster():
+		return o.clusterNodes(ctx)
 	case len(o.runDirs) > 0:
 		return existing(o.runDirs)
 	case o.lab != "":
@@ -45,7 +52,7 @@ func (o *options) nodes() ([]node, error) {
 	labs, _ := filepath.Glob(filepath.Join(labDir, "*", "nodes"))
 	switch len(labs) {
 	case 0:
-		return nil, fmt.Errorf("no mesh on this machine: neither %s nor a running lab; use --run-dir", defaultRunDir)
+		return o.orCluster(ctx, fmt.Errorf("no mesh on this machine: neither %s nor a running lab; use --run-dir or --kube", defaultRunDir))
 	case 1:
 		return labNodes(filepath.Dir(labs[0]))
 	}
@@ -79,16 +86,30 @@ func existing(dirs []string) ([]node, error) {
 		if d == defaultRunDir {
 			name = "local"
 		}
-		out = append(out, node{Name: name, Dir: d})
+		out = append(out, local(name, d))
 	}
 	return out, nil
 }
 
-// ask GETs path?query from a socket of the node and returns the body.
-func (n node) ask(ctx context.Context, socket, path string, query url.Values) ([]byte, error) {
+// local is a node that is reached through the sockets in its run directory.
+func local(name, dir string) node {
+	agent := socket(name, dir, agentSocket)
+	return node{Name: name, Dir: dir, proxy: socket(name, dir, proxySocket), agent: func(ctx context.Context) (agentStatus, error) {
+		return get[agentStatus](ctx, agent, "/status", nil)
+	}}
+}
+
+// socket asks a component on its socket in dir.
+func socket(node, dir, file string) asker {
+	return func(ctx context.Context, path string, query url.Values) ([]byte, error) {
+		return ask(ctx, node, filepath.Join(dir, file), path, query)
+	}
+}
+
+func ask(ctx context.Context, node, file, path string, query url.Values) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	file := filepath.Join(n.Dir, socket)
+	socket := filepath.Base(file)
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -102,7 +123,7 @@ func (n node) ask(ctx context.Context, socket, path string, query url.Values) ([
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask %s of node %s: %w", socket, n.Name, hint(err))
+		return nil, fmt.Errorf("ask %s of node %s: %w", socket, node, hint(err))
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, answerLimit))
@@ -110,7 +131,7 @@ func (n node) ask(ctx context.Context, socket, path string, query url.Values) ([
 		return nil, fmt.Errorf("read answer of %s: %w", file, err)
 	}
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s of node %s: %s", path, n.Name, strings.TrimSpace(string(body)))
+		return nil, fmt.Errorf("%s of node %s: %s", path, node, strings.TrimSpace(string(body)))
 	}
 	return body, nil
 }
@@ -123,14 +144,14 @@ func hint(err error) error {
 }
 
 // get asks and decodes a JSON answer.
-func get[T any](ctx context.Context, n node, socket, path string, query url.Values) (T, error) {
+func get[T any](ctx context.Context, from asker, path string, query url.Values) (T, error) {
 	var out T
-	b, err := n.ask(ctx, socket, path, query)
+	b, err := from(ctx, path, query)
 	if err != nil {
 		return out, err
 	}
 	if err := json.Unmarshal(b, &out); err != nil {
-		return out, fmt.Errorf("decode %s of node %s: %w", path, n.Name, err)
+		return out, fmt.Errorf("decode %s: %w", path, err)
 	}
 	return out, nil
 }

@@ -1,5 +1,5 @@
-// Package cli is the ambit command: one file a verb. It reads the components' admin sockets and
-// changes nothing.
+// Package cli is the ambit command: one file a verb. It reads the components' admin sockets, or a
+// cluster through its API server, and changes nothing.
 package cli
 
 import (
@@ -8,6 +8,8 @@ import (
 	"runtime"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ambitmesh/ambit/cmd/ambit/cluster"
 )
 
 // options are the flags that every verb shares.
@@ -17,6 +19,10 @@ type options struct {
 	output  string
 
 	controllerDir string
+
+	kube                bool
+	kubeconfig, context string
+	opened              *cluster.Cluster
 }
 
 // Root builds the command tree. version is what `ambit version` says of this binary.
@@ -38,8 +44,11 @@ func Root(version string) *cobra.Command {
 	f.StringArrayVar(&o.runDirs, "run-dir", nil, "run directory of a node's agent and ztunnel (repeatable; default /run/ambit, else a running lab)")
 	f.StringVar(&o.lab, "lab", "", "name of a running lab (a demo): all of its nodes")
 	f.StringVar(&o.controllerDir, "controller-dir", "", "state directory of a controller on this machine (default: the lab's, else "+defaultStateDir+")")
+	f.BoolVar(&o.kube, "kube", false, "look at the cluster of the kubeconfig (default: if there is no mesh on this machine)")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, else ~/.kube/config); implies --kube")
+	f.StringVar(&o.context, "context", "", "context of the kubeconfig; implies --kube")
 	f.StringVarP(&o.output, "output", "o", "table", "table or json")
-	c.AddCommand(statusCmd(o, version), connectionsCmd(o), explainCmd(o), dumpCmd(o), versionCmd(o, version), demoCmd(), labAppCmd())
+	c.AddCommand(statusCmd(o, version), connectionsCmd(o), explainCmd(o), dumpCmd(o), checkCmd(o), uninstallCmd(o), versionCmd(o, version), demoCmd(), labAppCmd())
 	return c
 }
 
@@ -50,7 +59,7 @@ func versionCmd(o *options, version string) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			out := versions{Ambit: version, Go: runtime.Version(), Nodes: map[string]componentVersions{}}
-			nodes, err := o.nodes()
+			nodes, err := o.nodes(c.Context())
 			if err != nil { // no mesh on this machine: the binary's own version is the answer
 				nodes = nil
 			}

@@ -30,6 +30,7 @@ type agentStatus struct {
 	Instance string    `json:"instance"`
 	Node     string    `json:"node"`
 	Features []feature `json:"features"`
+	Kernel   string    `json:"kernel,omitempty"` // in a cluster, where the features are not told
 	Pods     []pod     `json:"pods"`
 	Proxies  []proxy   `json:"proxies"`
 	Probes   probes    `json:"probes"`
@@ -82,7 +83,7 @@ func statusCmd(o *options, _ string) *cobra.Command {
 		Short: "Show what is enrolled, what is not and why, certificates, versions and kernel features",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			nodes, err := o.nodes()
+			nodes, err := o.nodes(c.Context())
 			if err != nil {
 				return err
 			}
@@ -101,9 +102,11 @@ func statusCmd(o *options, _ string) *cobra.Command {
 
 func (n node) status(ctx context.Context) nodeStatus {
 	s := nodeStatus{Node: n.Name, Certificates: []certificate{}}
-	if a, err := get[agentStatus](ctx, n, agentSocket, "/status", nil); err != nil {
+	a, err := n.agent(ctx)
+	if err != nil {
 		s.AgentError = err.Error()
-	} else {
+	}
+	if err == nil || len(a.Pods) > 0 { // a cluster tells of the pods of an agent that is down
 		s.Agent, s.Node = &a, cmp.Or(a.Node, n.Name)
 	}
 	if d, err := n.dump(ctx); err != nil {

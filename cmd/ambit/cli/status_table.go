@@ -18,7 +18,10 @@ func nodeTable(w io.Writer, all []nodeStatus) error {
 	for _, s := range all {
 		agent, pods, probes, kernel := "down: "+s.AgentError, "", "", ""
 		if s.Agent != nil {
-			agent, pods, probes, kernel = s.Agent.Version, s.Agent.counted(), s.Agent.Probes.words(), s.Agent.kernel()
+			pods, probes, kernel = s.Agent.counted(), s.Agent.Probes.words(), s.Agent.kernel()
+			if s.AgentError == "" {
+				agent = s.Agent.Version
+			}
 		}
 		ztunnel := s.Ztunnel
 		if s.ZtunnelError != "" {
@@ -59,6 +62,9 @@ func (a *agentStatus) kernel() string {
 	}
 	if len(missing) > 0 {
 		return "without " + strings.Join(missing, "; ")
+	}
+	if len(a.Features) == 0 {
+		return a.Kernel
 	}
 	return fmt.Sprintf("%d features, all there", len(a.Features))
 }
