@@ -1,7 +1,6 @@
 package ca
 
 import (
-	"crypto"
 	"crypto/x509"
 	"fmt"
 	"net"
@@ -11,8 +10,6 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/identity"
 )
-
-type signer = crypto.Signer
 
 // issuer is what signs, and what is handed out with a leaf. Immutable.
 type issuer struct {
