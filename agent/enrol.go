@@ -119,6 +119,9 @@ func (p *pod) enter(obj Pod) error {
 		return err
 	}
 	addrs := addressesOf(obj, ns)
+	if ns.Cookie == p.down {
+		return joinClose(fmt.Errorf("%w: for another sandbox: this one is being taken down", errWait), ns)
+	}
 	if ns.Cookie == p.a.host.Cookie {
 		return joinClose(errors.New("the namespace is the node's own: never captured"), ns)
 	}

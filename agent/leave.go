@@ -57,10 +57,21 @@ func (p *pod) leaveNamespace(ctx context.Context, inode uint64) error {
 	if p.ns == nil || p.ns.Inode != inode {
 		return nil
 	}
-	p.hold = p.a.cfg.HoldNew // the next sandbox is another pod
+	p.hold, p.down = p.a.cfg.HoldNew, p.ns.Cookie // the next sandbox is another pod
 	err := p.release(ctx)
 	p.set(ActualPlain, "its sandbox has been taken down")
 	return err
+}
+
+// expect takes back that a pod's namespace is being taken down: it is set up anew.
+func (a *Agent) expect(sandbox string) {
+	for _, p := range a.all() {
+		if p.object().Sandbox == sandbox {
+			p.work.Lock()
+			p.down = 0
+			p.work.Unlock()
+		}
+	}
 }
 
 // SandboxOf finds a pod's sandbox by the pod's name; "" if there is no such pod.

@@ -31,6 +31,7 @@ type pod struct {
 	status state
 
 	work sync.Mutex // held by whoever changes the pod: its worker, or a session's first round
+	down uint64     // cookie of the namespace that is being taken down: it is left alone
 	hold bool       // nothing may leave or reach the pod past the proxy, not even before it is enrolled
 	place
 }

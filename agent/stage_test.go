@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/agent"
+	"github.com/ambitmesh/ambit/agent/cni"
 	"github.com/ambitmesh/ambit/agent/internal/stage"
 	"github.com/ambitmesh/ambit/internal/objects"
 )
@@ -42,6 +43,7 @@ type setup struct {
 	StrayAfter       time.Duration `json:"strayAfter"`
 	LegLimit         uint32        `json:"legLimit"`
 	HoldNew          bool          `json:"holdNew"`
+	API              string        `json:"api"` // socket of an API server, instead of objects
 }
 
 const setupEnv = "AMBIT_STAGE_AGENT"
@@ -56,16 +58,32 @@ func agentMain() error {
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	src := objects.NewDirectory(s.Objects, objects.Options{Log: log, Settle: 10 * time.Millisecond})
-	a, err := agent.New(agent.Config{
+	cfg := agent.Config{
 		Node: "node", Instance: s.Instance, Version: "test", BPFFS: s.BPFFS, CgroupRoot: s.CgroupRoot, RunDir: s.RunDir,
 		ProbeCgroup: s.ProbeCgroup, ProxyAbsentAfter: s.ProxyAbsentAfter, UnusedAfter: s.UnusedAfter, StrayAfter: s.StrayAfter, LegLimit: s.LegLimit, HoldNew: s.HoldNew,
 		World: agent.NewWorld(src, "node"), Log: log, Registry: prometheus.NewRegistry(),
-	})
+	}
+	var world *agent.KubeWorld
+	if s.API != "" {
+		var err error
+		if world, err = kubeWorld(s.API, log); err != nil {
+			return err
+		}
+		cfg.World = world
+	}
+	a, err := agent.New(cfg)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
 	g, ctx := errgroup.WithContext(ctx)
+	if world != nil {
+		server, err := cni.NewServer(&agent.Plugin{Agent: a, World: world}, log, time.Now, prometheus.NewRegistry())
+		if err != nil {
+			return err
+		}
+		g.Go(func() error { return server.Run(ctx, filepath.Join(s.RunDir, "cni")) })
+	}
 	g.Go(func() error { return a.ServeAdmin(ctx) })
 	g.Go(func() error { return a.Run(ctx) })
 	return g.Wait()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -71,7 +70,7 @@ func (k *kube) build() error {
 	if k.agent, err = start(k.cfg); err != nil {
 		return err
 	}
-	k.server, err = cni.NewServer(k, k.cfg.Log, time.Now, k.cfg.Registry)
+	k.server, err = cni.NewServer(&agent.Plugin{Agent: k.agent, World: k.world}, k.cfg.Log, time.Now, k.cfg.Registry)
 	return err
 }
 
@@ -139,46 +138,3 @@ func (k *kube) run(ctx context.Context) error {
 	}
 	return err
 }
-
-// Add implements cni.Mesh.
-func (k *kube) Add(ctx context.Context, s cni.Sandbox, ns *os.File) error {
-	for s.UID == "" { // an old container runtime
-		if s.UID = k.agent.SandboxOf(s.Namespace, s.Name); s.UID != "" {
-			break
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return errors.Join(errors.New("the API server has not told of the pod yet"), ns.Close())
-		}
-	}
-	err := k.world.Tell(agent.Told{
-		Sandbox: s.UID, Namespace: s.Namespace, Name: s.Name, Container: s.Container, NetNS: ns, Addresses: s.Addresses,
-	})
-	if err != nil {
-		return errors.Join(err, ns.Close())
-	}
-	return k.agent.Await(ctx, s.UID)
-}
-
-// Del implements cni.Mesh.
-func (k *kube) Del(ctx context.Context, s cni.Sandbox, ns *os.File) error {
-	if s.UID == "" {
-		s.UID = k.agent.SandboxOf(s.Namespace, s.Name)
-	}
-	k.world.Forget(s.UID, s.Container)
-	if ns == nil {
-		return nil
-	}
-	fi, err := netns.InodeOf(ns)
-	if err != nil {
-		return err
-	}
-	return k.agent.Release(ctx, s.UID, fi)
-}
-
-// Check implements cni.Mesh.
-func (k *kube) Check(_ context.Context, s cni.Sandbox) error { return k.agent.Check(s.UID) }
-
-// Keep implements cni.Mesh.
-func (k *kube) Keep(containers []string) { k.world.Keep(containers) }

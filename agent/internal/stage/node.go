@@ -191,17 +191,31 @@ func (n *Node) Pod(name string) *Pod {
 func (n *Node) PodAt(name string, num int) *Pod {
 	n.t.Helper()
 	p := &Pod{Name: name, UID: "uid-" + name, node: n, Cgroup: n.Cgroup("pod-" + name)}
+	n.furnish(p, num)
+	p.Write()
+	return p
+}
+
+// Sandbox makes a pod as kubelet does: its cgroup has its uid, and its object is another's matter.
+func (n *Node) Sandbox(name, uid string) *Pod {
+	n.t.Helper()
+	n.pods++
+	p := &Pod{Name: name, UID: uid, node: n, Cgroup: n.Cgroup("pod" + uid)}
+	n.furnish(p, n.pods)
+	return p
+}
+
+func (n *Node) furnish(p *Pod, num int) {
+	n.t.Helper()
 	p.V4 = netip.MustParseAddr(fmt.Sprintf("10.77.%d.2", num))
 	p.V6 = netip.MustParseAddr(fmt.Sprintf("fd77:%d::2", num))
 	p.Process = start(n.t, "box", place{cgroup: p.Cgroup})
 	p.NetNS = p.Process.NetNS()
 	if err := n.wire(p, num); err != nil {
-		n.t.Fatalf("wire pod %s: %v", name, err)
+		n.t.Fatalf("wire pod %s: %v", p.Name, err)
 	}
-	p.Process.Listen(n.t, ":8080", name)
-	p.Write()
+	p.Process.Listen(n.t, ":8080", p.Name)
 	n.t.Cleanup(func() { n.unwire(num) })
-	return p
 }
 
 // wire joins a pod to the node by a veth pair.

@@ -3,9 +3,11 @@
 package fakeapi
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -49,11 +51,39 @@ type event struct {
 // New starts a server of the given resource paths; it ends with the test.
 func New(tb testing.TB, paths ...string) *Server {
 	tb.Helper()
+	s := prepare(tb, paths)
+	s.http.Start()
+	return s
+}
+
+// NewUnix starts a server on a unix socket: clients in other network namespaces reach it. See Dial.
+func NewUnix(tb testing.TB, socket string, paths ...string) *Server {
+	tb.Helper()
+	s := prepare(tb, paths)
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.http.Listener.Close()
+	s.http.Listener = l
+	s.http.Start()
+	return s
+}
+
+// Dial is the configuration of clients of a unix socket.
+func Dial(socket string) *rest.Config {
+	return &rest.Config{Host: "http://api", QPS: -1, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}
+}
+
+func prepare(tb testing.TB, paths []string) *Server {
+	tb.Helper()
 	s := &Server{tb: tb, version: 100, objects: map[string]Object{}, changed: make(chan struct{}), kinds: map[string]bool{}, conns: map[chan struct{}]bool{}}
 	for _, p := range paths {
 		s.kinds[p] = true
 	}
-	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
+	s.http = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	tb.Cleanup(func() { s.Away(true); s.http.Close() })
 	return s
 }
