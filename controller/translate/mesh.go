@@ -31,6 +31,8 @@ type Mesh struct {
 	policies  policyIndex
 	peers     peerIndex
 	rules     ruleIndex
+	strangers strangers
+	balancers balancers
 	captured  map[string]set[string] // uid: nodes whose proxies serve the pod
 	modes     map[string]string      // namespace: its label, if it has one
 
@@ -49,7 +51,7 @@ func NewMesh(o Options) *Mesh {
 	return &Mesh{
 		opts: o.filled(), pods: newPodIndex(), nodes: map[string]*corev1.Node{}, services: newServiceIndex(),
 		endpoints: newEndpointIndex(), policies: newPolicyIndex(), peers: newPeerIndex(), rules: newRuleIndex(),
-		captured: map[string]set[string]{}, modes: map[string]string{},
+		captured: map[string]set[string]{}, strangers: strangers{}, balancers: newBalancers(), modes: map[string]string{},
 		stale:  stale{set[key]{}, set[key]{}, set[key]{}, set[key]{}, set[key]{}, set[key]{}},
 		out:    resources{current: map[resourceKey]*Resource{}},
 		status: map[Ref]Status{},
@@ -120,9 +122,8 @@ func (m *Mesh) Delete(r Ref) {
 func (m *Mesh) Changes() ([]Change, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	err := errors.Join(m.flushPolicies(), m.flushPeers(), m.flushServices(), m.flushPods())
+	err := errors.Join(m.flushPolicies(), m.flushPeers(), m.flushServices(), m.flushPods(), m.flushSlices())
 	m.flushRules()
-	m.flushSlices()
 	changes := m.out.changes
 	m.out.changes = nil
 	slices.SortFunc(changes, func(a, b Change) int {

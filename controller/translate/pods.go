@@ -106,14 +106,16 @@ func (m *Mesh) SetCaptured(node, uid string, captured bool) {
 	}
 }
 
-// setNode replaces a node; nil removes it. Its pods have its locality.
+// setNode replaces a node; nil removes it. Its pods, and strangers that it hosts, have its locality.
 func (m *Mesh) setNode(name string, n *corev1.Node) {
+	m.setNodeIPs(m.nodes[name], n)
 	if n == nil {
 		delete(m.nodes, name)
 	} else {
 		m.nodes[name] = n
 	}
 	m.stale.pods.add(slices.Collect(maps.Keys(m.pods.byNode[name]))...)
+	m.stale.slices.add(slices.Collect(maps.Keys(m.strangers))...)
 }
 
 func (m *Mesh) flushPods() error {

@@ -13,19 +13,19 @@ import (
 	"github.com/ambitmesh/ambit/internal/meshpb/workload"
 )
 
-// Service translates a service. out is its ejection settings or nil. It returns nil for an
-// ExternalName, which has no workloads.
-func Service(s *corev1.Service, out *ambit.Outlier) (*workload.Service, Status, error) {
+// Service translates a service. balanced are the addresses of its load balancer, out is its ejection
+// settings or nil. It returns nil for an ExternalName, which has no workloads.
+func Service(s *corev1.Service, balanced []string, out *ambit.Outlier) (*workload.Service, Status, error) {
 	st := Status{Ref: Ref{"Service", s.Namespace, s.Name}, Accepted: true, EnforcedBy: ztunnel}
 	if s.Spec.Type == corev1.ServiceTypeExternalName {
-		st.EnforcedBy, st.Message = "", "type ExternalName: "+notSupported
+		st.EnforcedBy, st.Message = "", "type ExternalName: left alone: its name leads elsewhere"
 		return nil, st, nil
 	}
 	w := &workload.Service{
 		Name: s.Name, Namespace: s.Namespace, Hostname: Hostname(s.Namespace, s.Name),
 		LoadBalancing: loadBalancing(s), IpFamilies: families(s), Canonical: true,
 	}
-	for _, vip := range vips(s) {
+	for _, vip := range append(vips(s), balanced...) {
 		ip, err := netip.ParseAddr(vip)
 		if err != nil || !usable(ip.Unmap()) {
 			st.Parts = append(st.Parts, fmt.Sprintf("spec.clusterIPs: %q is no address of a service", vip))
@@ -70,7 +70,7 @@ func unheededBy(s *corev1.Service) (parts []string) {
 	if a := s.Spec.SessionAffinity; a != "" && a != corev1.ServiceAffinityNone {
 		parts = append(parts, fmt.Sprintf("spec.sessionAffinity: %s is %s", a, notSupported))
 	}
-	if d := s.Spec.TrafficDistribution; d != nil && *d != "" {
+	if d := s.Spec.TrafficDistribution; d != nil && *d != "" && near(*d) == nil {
 		parts = append(parts, fmt.Sprintf("spec.trafficDistribution: %s is %s: endpoints are chosen wherever they are", *d, notSupported))
 	}
 	if len(s.Spec.ExternalIPs) > 0 {
@@ -142,31 +142,30 @@ func families(s *corev1.Service) workload.IPFamilies {
 	return workload.IPFamilies_AUTOMATIC
 }
 
+// near returns by what endpoints are preferred, the widest first; nil for a word that is not known.
+func near(distribution string) []workload.LoadBalancing_Scope {
+	const network, region, zone = workload.LoadBalancing_NETWORK, workload.LoadBalancing_REGION, workload.LoadBalancing_ZONE
+	switch distribution {
+	case corev1.ServiceTrafficDistributionPreferClose, corev1.ServiceTrafficDistributionPreferSameZone:
+		return []workload.LoadBalancing_Scope{network, region, zone}
+	case corev1.ServiceTrafficDistributionPreferSameNode:
+		return []workload.LoadBalancing_Scope{network, region, zone, workload.LoadBalancing_SUBZONE, workload.LoadBalancing_NODE}
+	}
+	return nil
+}
+
 func loadBalancing(s *corev1.Service) *workload.LoadBalancing {
-	const (
-		region  = workload.LoadBalancing_REGION
-		zone    = workload.LoadBalancing_ZONE
-		subzone = workload.LoadBalancing_SUBZONE
-		node    = workload.LoadBalancing_NODE
-		network = workload.LoadBalancing_NETWORK
-	)
 	lb := &workload.LoadBalancing{}
 	if s.Spec.PublishNotReadyAddresses {
 		lb.HealthPolicy = workload.LoadBalancing_ALLOW_ALL
 	}
-	near := ""
-	if d := s.Spec.TrafficDistribution; d != nil {
-		near = *d
-	}
+	preferred := near(deref(s.Spec.TrafficDistribution))
 	local := s.Spec.InternalTrafficPolicy
 	switch {
 	case local != nil && *local == corev1.ServiceInternalTrafficPolicyLocal:
-		lb.Mode, lb.RoutingPreference = workload.LoadBalancing_STRICT, []workload.LoadBalancing_Scope{node}
-	case near == "PreferClose" || near == "PreferSameZone":
-		lb.Mode, lb.RoutingPreference = workload.LoadBalancing_FAILOVER, []workload.LoadBalancing_Scope{network, region, zone}
-	case near == "PreferSameNode":
-		lb.Mode = workload.LoadBalancing_FAILOVER
-		lb.RoutingPreference = []workload.LoadBalancing_Scope{network, region, zone, subzone, node}
+		lb.Mode, lb.RoutingPreference = workload.LoadBalancing_STRICT, []workload.LoadBalancing_Scope{workload.LoadBalancing_NODE}
+	case preferred != nil:
+		lb.Mode, lb.RoutingPreference = workload.LoadBalancing_FAILOVER, preferred
 	case !s.Spec.PublishNotReadyAddresses:
 		return nil
 	}

@@ -32,6 +32,7 @@ func (m *Mesh) setService(k key, s *corev1.Service) {
 		m.services.byKey[k] = s
 	}
 	m.stale.services.add(k)
+	m.setBalancer(k, old, s)
 	m.staleRulesOf(Hostname(k.namespace, k.name))
 	if membership(old) == nil || !reflect.DeepEqual(membership(old), membership(s)) {
 		m.staleMembers(k, old, s)
@@ -95,7 +96,11 @@ func (m *Mesh) flushService(k key) error {
 		m.out.remove(AddressType, name)
 		return nil
 	}
-	w, st, err := Service(s, m.outlierOf(k))
+	balanced, shared := m.balancerVIPs(s)
+	w, st, err := Service(s, balanced, m.outlierOf(k))
+	for _, ip := range shared {
+		st.Parts = append(st.Parts, "status.loadBalancer.ingress: "+ip+" is not this service's alone: what pods send there is left alone")
+	}
 	m.status[ref] = st
 	if err != nil {
 		return err

@@ -136,6 +136,7 @@ func (m *Mesh) staleHost(h host) {
 
 // staleEndpoints marks the pods that stand in a service's slices.
 func (m *Mesh) staleEndpoints(service key) {
+	m.staleStrangers(service)
 	for k := range m.endpoints.ofService[service] {
 		for h := range hostsIn(m.endpoints.byKey[k]) {
 			m.staleHost(h)
