@@ -67,6 +67,8 @@ func TestOneHoldsTheLeaseAndHandsItOver(t *testing.T) {
 	}
 	stopA()
 	until(t, "b leads", b.Held)
+	mu.Lock()
+	defer mu.Unlock()
 	if a.Held() || most != 1 {
 		t.Errorf("a still holds: %v; %d at once", a.Held(), most)
 	}
