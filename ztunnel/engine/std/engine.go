@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
@@ -57,6 +59,10 @@ func (e *Engine) Serve(l engine.Listener) error {
 		return fmt.Errorf("serve %s of pod %s: descriptor %d: %w", l.Kind, l.Pod.UID, l.FD, os.ErrInvalid)
 	}
 	defer f.Close()
+	// What is accepted inherits it: from the first moment an end that is not in order is a reset (newTCPLeg).
+	if err := unix.SetsockoptLinger(l.FD, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+		return fmt.Errorf("serve %s of pod %s: %w", l.Kind, l.Pod.UID, err)
+	}
 	ln, err := net.FileListener(f) // of a duplicate
 	if err != nil {
 		return fmt.Errorf("serve %s of pod %s: %w", l.Kind, l.Pod.UID, err)
