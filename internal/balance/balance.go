@@ -45,7 +45,7 @@ type Observer interface {
 // Want says who picks and what suits it.
 type Want struct {
 	V6       bool        // the request came over IPv6: prefer endpoints that have an IPv6 address
-	Node     string      // this proxy's node, for services with LocalOnly
+	From     Place       // of the client, for services with LocalOnly or Prefer
 	Source   string      // uid of the source pod
 	Identity identity.ID // of the source pod; two of them must agree where one may lie
 }

@@ -435,7 +435,7 @@ func TestLocalOnly(t *testing.T) {
 	r.eps[8].Workload.Node = "n2"
 	for node, want := range map[string][]string{"n1": {"uid33", "uid7"}, "n2": {"uid8"}, "n3": nil, "": nil} {
 		w := who(1)
-		w.Node = node
+		w.From.Node = node
 		got := r.seen(60, w)
 		if len(got) != len(want) {
 			t.Errorf("%q: %v, want %v", node, got, want)

@@ -22,10 +22,10 @@ type service struct {
 // use takes over the service's current settings and endpoints.
 func (s *service) use(svc *mesh.Service, eps []mesh.Endpoint, now time.Time) {
 	s.outlier, s.used = svc.Outlier, now
-	if s.table.of(eps, svc.LocalOnly) {
+	if s.table.of(eps, svc) {
 		return
 	}
-	s.table = newTable(eps, svc.LocalOnly)
+	s.table = newTable(eps, svc)
 	kept := make(map[string]*host, len(s.hosts))
 	for i := range eps {
 		w := eps[i].Workload
@@ -92,15 +92,16 @@ type query struct {
 	events  []event
 }
 
-// choose returns the index of an endpoint, or -1. First choice are endpoints that are not ejected and
-// have the wanted IP family, then the other family, then ejected ones.
+// choose returns the index of an endpoint, or -1. First choice are the nearest endpoints, where the
+// service prefers them, that are not ejected and have the wanted IP family; then the other family, then
+// those that are farther, and at last, in the same order, ejected ones.
 func (q *query) choose(want Want) int {
-	t := q.service.table
-	wanted, rest := t.pools(want)
 	for _, q.panic = range [...]bool{false, true} {
-		for _, p := range [...]*pool{wanted, rest} {
-			if i := q.among(p); i >= 0 {
-				return i
+		for _, tier := range q.service.table.tiersFrom(want.From) {
+			for _, p := range [...]*pool{tier.family(want.V6), tier.any} {
+				if i := q.among(p); i >= 0 {
+					return i
+				}
 			}
 		}
 	}

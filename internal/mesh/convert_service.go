@@ -23,6 +23,7 @@ func newService(s *workload.Service, network string) (*Service, error) {
 		PublishAll:  lb.GetHealthPolicy() == workload.LoadBalancing_ALLOW_ALL,
 		LocalOnly: lb.GetMode() == workload.LoadBalancing_STRICT &&
 			slices.Contains(lb.GetRoutingPreference(), workload.LoadBalancing_NODE),
+		Prefer:      preferred(lb),
 		Passthrough: lb.GetMode() == workload.LoadBalancing_PASSTHROUGH,
 		Canonical:   s.GetCanonical(),
 		Private:     s.GetVisibility() == workload.Service_NAMESPACE,
@@ -36,6 +37,25 @@ func newService(s *workload.Service, network string) (*Service, error) {
 		return nil, fmt.Errorf("read service %q: %w", clip(out.Key), err)
 	}
 	return out, nil
+}
+
+// preferred reads what endpoints are preferred by. The narrower a scope, the nearer; what lies between
+// those that are known here (a subzone, a network) does not tell endpoints apart.
+func preferred(lb *workload.LoadBalancing) (near Near) {
+	if lb.GetMode() != workload.LoadBalancing_FAILOVER {
+		return Anywhere
+	}
+	for _, s := range lb.GetRoutingPreference() {
+		switch s {
+		case workload.LoadBalancing_REGION:
+			near = max(near, SameRegion)
+		case workload.LoadBalancing_ZONE:
+			near = max(near, SameZone)
+		case workload.LoadBalancing_NODE:
+			near = max(near, SameNode)
+		}
+	}
+	return near
 }
 
 func checkService(s *workload.Service, key string) error {

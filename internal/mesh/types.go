@@ -17,6 +17,17 @@ const (
 	HBONE                 // CONNECT over mTLS to port 15008
 )
 
+// Near says how near to its client an endpoint is, or should be.
+type Near uint8
+
+// The distances, from far to near.
+const (
+	Anywhere Near = iota
+	SameRegion
+	SameZone
+	SameNode
+)
+
 // Port maps a service port to an endpoint's port.
 type Port struct {
 	Service uint16
@@ -59,6 +70,7 @@ type Service struct {
 	HasWaypoint bool
 	PublishAll  bool // endpoints that are not ready count too
 	LocalOnly   bool // internalTrafficPolicy: Local
+	Prefer      Near // trafficDistribution
 	Passthrough bool
 	Canonical   bool
 	Private     bool // visible in its own namespace only

@@ -22,7 +22,7 @@ func (d *Decider) endpoint(c *call, rt *route) refusal {
 		return refusal{reason.NoEndpoint, fmt.Sprintf("service %s has no port %d", svc.Key, port)}
 	}
 	eps, tried := c.snap.Endpoints(svc), c.tried
-	want := balance.Want{V6: c.dest.Addr().Is6(), Node: c.node, Source: c.pod.Workload, Identity: c.pod.Identity}
+	want := balance.Want{V6: c.dest.Addr().Is6(), From: balance.Place{Node: c.node, Zone: c.from.Zone, Region: c.from.Region}, Source: c.pod.Workload, Identity: c.pod.Identity}
 	for range maxUnfit {
 		e, lease, ok := c.pick(svc, eps, tried, want)
 		if !ok {
