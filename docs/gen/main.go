@@ -1,5 +1,5 @@
 // Command gen writes the generated pages of docs/reference: each program's flags from the program
-// itself, and the reasons of refusals from their source.
+// itself, the reasons of refusals and the metrics from their source.
 package main
 
 import (
@@ -32,6 +32,13 @@ func generate(ctx context.Context) (err error) {
 	if err := write("reasons.md", page); err != nil {
 		return err
 	}
+	page, err = metrics(".")
+	if err != nil {
+		return err
+	}
+	if err := write("metrics.md", page); err != nil {
+		return err
+	}
 	mains, err := filepath.Glob("cmd/*/main.go")
 	if err != nil {
 		return fmt.Errorf("find programs: %w", err)
@@ -42,6 +49,9 @@ func generate(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
 	for _, m := range mains {
+		if filepath.Base(filepath.Dir(m)) == "ambit-cni" {
+			continue // the container runtime's to call: it has no flags
+		}
 		if err := program(ctx, bin, filepath.Dir(m)); err != nil {
 			return err
 		}
