@@ -22,6 +22,9 @@ func main() {
 	}
 }
 
+// plugin is called by the container runtime and has neither flags nor help.
+const plugin = "ambit-cni"
+
 const reference = "docs/reference"
 
 func generate(ctx context.Context) (err error) {
