@@ -16,6 +16,6 @@ trap 'rm -rf "$plugins"' EXIT
 "$GO" build -o "$plugins/protoc-gen-go" google.golang.org/protobuf/cmd/protoc-gen-go
 (cd tools && "$GO" build -o "$plugins/protoc-gen-go-grpc" google.golang.org/grpc/cmd/protoc-gen-go-grpc)
 export PATH="$plugins:$(dirname "$GO"):$PATH"
-"$GO" generate ./internal/meshpb ./internal/telemetry ./bpf
+"$GO" generate ./internal/meshpb ./bpf
 "$GO" run ./manifests/gen
 "$GO" run ./docs/gen

@@ -88,7 +88,7 @@ func TestReferenceIsCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(Reference()), string(got)); diff != "" {
-		t.Errorf("run go generate ./internal/telemetry:\n%s", diff)
+	if !strings.Contains(string(got), string(Reference())) {
+		t.Error("docs/reference/metrics.md does not have these metrics: run make generate")
 	}
 }

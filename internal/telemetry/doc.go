@@ -14,5 +14,3 @@
 //   - A series that nobody used for a while goes, and there is a bound on how many there are. What
 //     finds no room is counted in one series of unknowns, so that sums stay right.
 package telemetry
-
-//go:generate go run ./metricsdoc ../../docs/reference/metrics.md

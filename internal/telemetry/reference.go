@@ -6,9 +6,7 @@ import (
 	"strings"
 )
 
-const referenceHead = `# Metrics of the node proxy
-
-Generated from ` + "`internal/telemetry`" + ` by ` + "`go generate`" + `; do not edit.
+const referenceHead = `## ambit-ztunnel: connections
 
 Names and labels that start with ` + "`istio_`" + ` are Istio's, so its dashboards and Kiali work unchanged.
 
@@ -27,7 +25,7 @@ Names and labels that start with ` + "`istio_`" + ` are Istio's, so its dashboar
 |---|---|---|---|
 `
 
-// Reference returns the page of the documentation that lists the metrics, in Markdown.
+// Reference returns the part of the reference that lists the metrics, in Markdown.
 func Reference() []byte {
 	var out bytes.Buffer
 	out.WriteString(referenceHead)
