@@ -40,7 +40,7 @@ func rootCmd() *cobra.Command {
 	f.StringVar(&o.source, "source", "", "where objects come from: dir:<path>, kube (the pod's own account) or kube:<kubeconfig>")
 	f.StringVar(&o.node, "node", "", "name of this node (default: the host name)")
 	f.StringVar(&o.startup, "startup", "deny", "with kube, what labelled pods may do that are found uncaptured: deny (nothing passes until a proxy serves them) or open")
-	f.StringVar(&o.daemonSet, "daemonset", defaultDaemonSet(), "with kube, namespace/name of the agent's DaemonSet: if that is gone when the agent is told to end, the node is cleaned")
+	f.StringVar(&o.daemonSet, "daemonset", "", "with kube, namespace/name of the agent's DaemonSet (default: ambit-agent of $POD_NAMESPACE): if that is gone when the agent is told to end, the node is cleaned")
 	f.StringVar(&o.probeCgroup, "probe-cgroup", "", "whose connections from the node are probes: a cgroup directory, \"node\" for all, or empty for the owner of port 10250")
 	f.DurationVar(&o.proxyAbsentAfter, "proxy-absent-after", 10*time.Second, "without a proxy for so long, reset the connections that wait for it")
 	f.StringVar(&o.metricsAddr, "metrics-addr", "", "address for /metrics (always on the admin socket too)")

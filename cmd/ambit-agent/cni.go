@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -19,7 +20,7 @@ type cniOptions struct{ binDir, confDir, plugin string }
 func (o *cniOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.binDir, "cni-bin-dir", "", "with kube, the node's directory of CNI plugins, for example /opt/cni/bin: ambit-cni is put there")
 	f.StringVar(&o.confDir, "cni-conf-dir", "", "with kube, the node's directory of CNI configurations, for example /etc/cni/net.d: ambit-cni is chained there")
-	f.StringVar(&o.plugin, "cni-plugin", besideMe(wire.Type), "the binary of ambit-cni")
+	f.StringVar(&o.plugin, "cni-plugin", "", "the binary of ambit-cni (default: beside this program)")
 }
 
 // besideMe is a file in the directory of this program.
@@ -39,7 +40,7 @@ func (o *options) cniPaths() (cni.Paths, bool, error) {
 		return cni.Paths{}, false, errHalf
 	}
 	return cni.Paths{
-		BinDir: o.cni.binDir, ConfDir: o.cni.confDir, Dir: filepath.Join(o.runDir, "cni"), Plugin: o.cni.plugin,
+		BinDir: o.cni.binDir, ConfDir: o.cni.confDir, Dir: filepath.Join(o.runDir, "cni"), Plugin: cmp.Or(o.cni.plugin, besideMe(wire.Type)),
 	}, o.cni.binDir != "", nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -37,7 +38,7 @@ func defaultDaemonSet() string {
 // isUninstalled says whether the agent ends for good: its DaemonSet is gone or going. An agent that only
 // restarts leaves everything in place.
 func (k *kube) isUninstalled(ctx context.Context) bool {
-	namespace, name, ok := strings.Cut(k.o.daemonSet, "/")
+	namespace, name, ok := strings.Cut(cmp.Or(k.o.daemonSet, defaultDaemonSet()), "/")
 	if !ok {
 		return false
 	}
