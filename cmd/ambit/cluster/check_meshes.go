@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -31,10 +32,8 @@ func checkSet(s *appsv1.DaemonSet) []Line {
 	labels := []string{s.Name, s.Labels["app"], s.Labels["k8s-app"], s.Labels["app.kubernetes.io/name"], s.Spec.Template.Labels["app"], s.Spec.Template.Labels["k8s-app"]}
 	is := func(names ...string) bool {
 		for _, have := range labels {
-			for _, n := range names {
-				if have == n {
-					return true
-				}
+			if slices.Contains(names, have) {
+				return true
 			}
 		}
 		return false
