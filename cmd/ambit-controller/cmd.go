@@ -15,7 +15,7 @@ type options struct {
 	serverNames                   []string
 	leafLife                      time.Duration
 	metricsAddr, readyAddr, level string
-	adminSocket                   string
+	adminSocket, adminAddr        string
 	kube                          kubeOptions
 }
 
@@ -40,6 +40,7 @@ func rootCmd() *cobra.Command {
 	f.DurationVar(&o.leafLife, "leaf-life", 24*time.Hour, "longest life of certificates")
 	f.StringVar(&o.metricsAddr, "metrics-addr", "", "address for /metrics (always on the admin socket too)")
 	f.StringVar(&o.readyAddr, "ready-addr", "", "address for /healthz/ready (always on the admin socket too)")
+	f.StringVar(&o.adminAddr, "admin-addr", "", "loopback address where status can be read (always on the admin socket too)")
 	f.StringVar(&o.level, "log-level", "info", "debug, info, warn or error")
 	p := c.PersistentFlags()
 	p.StringVar(&o.stateDir, "state-dir", "/var/lib/ambit/controller", "directory of the root's key, join tokens and sockets, for one controller alone")

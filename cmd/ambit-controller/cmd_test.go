@@ -38,6 +38,7 @@ func TestBadFlagsAreNamed(t *testing.T) {
 		{[]string{"--source", "kube", "--root-configmap", "x"}, "--ca-secret"},
 		{[]string{"--source", "kube", "--auth", "ldap"}, "--auth"},
 		{[]string{"--source", src, "--auth", "kube"}, "--source kube"},
+		{[]string{"--source", src, "--admin-addr", "0.0.0.0:1"}, "--admin-addr"},
 		{[]string{"--source", src, "--log-level", "loud"}, "--log-level"},
 		{[]string{"--source", src, "--leaf-life", "0s"}, "--leaf-life"},
 		{[]string{"--source", src, "--state-dir", ""}, "StateDir"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -23,11 +24,14 @@ func run(ctx context.Context, o options) error {
 	if o.leafLife <= 0 {
 		return fmt.Errorf("--leaf-life %s: must be positive", o.leafLife)
 	}
+	if a, err := netip.ParseAddrPort(o.adminAddr); o.adminAddr != "" && (err != nil || !a.Addr().IsLoopback()) {
+		return fmt.Errorf("--admin-addr %q: want a loopback address and a port", o.adminAddr)
+	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	cfg := server.Config{
 		Listen: o.listen, StateDir: o.stateDir, TrustDomain: o.trustDomain, ClusterID: o.clusterID, ServerNames: o.serverNames,
-		LeafLife: o.leafLife, MetricsAddr: o.metricsAddr, ReadyAddr: o.readyAddr, AdminSocket: o.adminSocket,
+		LeafLife: o.leafLife, MetricsAddr: o.metricsAddr, ReadyAddr: o.readyAddr, AdminSocket: o.adminSocket, AdminAddr: o.adminAddr,
 		Version: version.String(), Log: log, Registry: reg,
 	}
 	if err := o.from(&cfg); err != nil {

@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -45,12 +47,34 @@ func listenUnix(path string) (net.Listener, error) {
 }
 
 func (s *Server) adminHandler() http.Handler {
+	mux := s.pagesMux()
+	mux.HandleFunc("POST /root/rotate", s.serveRotate)
+	return mux
+}
+
+// pagesMux is what can be read. Nothing is changed without the socket.
+func (s *Server) pagesMux() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", s.serveStatus)
-	mux.HandleFunc("POST /root/rotate", s.serveRotate)
 	mux.Handle("GET /metrics", s.metricsHandler())
 	mux.Handle("GET /healthz/ready", s.readyHandler())
 	return mux
+}
+
+// loopback answers only who called this host by a name of its own: a browser that a foreign name has led
+// here is refused.
+func loopback(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = strings.Trim(r.Host, "[]")
+		}
+		if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+			http.Error(w, "the Host header must name this machine's loopback", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) serveStatus(w http.ResponseWriter, _ *http.Request) { s.writeJSON(w, s.Status()) }

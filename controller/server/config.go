@@ -41,6 +41,7 @@ type Config struct {
 	MetricsAddr string               // "": on the admin socket only
 	ReadyAddr   string               // "": on the admin socket only
 	AdminSocket string               // "": <state dir>/controller.sock
+	AdminAddr   string               // loopback address where the admin pages can be read; "": on the socket only
 	Version     string
 	Log         *slog.Logger // nil: discard
 	Registry    Registry     // nil: its own

@@ -41,8 +41,8 @@ type Server struct {
 	caps    *xds.Captures
 	cache   *xds.Cache
 
-	listener, admin, metrics, ready net.Listener // metrics and ready may be nil
-	release                         func() error // of the state directory
+	listener, admin, pages, metrics, ready net.Listener // pages, metrics and ready may be nil
+	release                                func() error // of the state directory
 }
 
 // Bounds of the listener.
@@ -163,7 +163,7 @@ func (s *Server) listen() (err error) {
 	for _, l := range []struct {
 		addr string
 		to   *net.Listener
-	}{{c.Listen, &s.listener}, {c.MetricsAddr, &s.metrics}, {c.ReadyAddr, &s.ready}} {
+	}{{c.Listen, &s.listener}, {c.AdminAddr, &s.pages}, {c.MetricsAddr, &s.metrics}, {c.ReadyAddr, &s.ready}} {
 		if l.addr == "" {
 			continue
 		}
@@ -188,6 +188,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	g.Go(func() error { return s.serveHTTP(ctx, s.admin, s.adminHandler()) })
+	g.Go(func() error { return s.serveHTTP(ctx, s.pages, loopback(s.pagesMux())) })
 	g.Go(func() error { return s.serveHTTP(ctx, s.metrics, at("GET /metrics", s.metricsHandler())) })
 	g.Go(func() error { return s.serveHTTP(ctx, s.ready, at("GET /healthz/ready", s.readyHandler())) })
 	g.Go(s.serveGRPC)
@@ -228,7 +229,7 @@ func (s *Server) stop() {
 
 // Close gives up the listeners and the state directory. Run does it too.
 func (s *Server) Close() error {
-	for _, l := range []net.Listener{s.listener, s.admin, s.metrics, s.ready} {
+	for _, l := range []net.Listener{s.listener, s.admin, s.pages, s.metrics, s.ready} {
 		if l != nil {
 			l.Close() // may be closed already
 		}
