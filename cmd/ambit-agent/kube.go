@@ -52,6 +52,9 @@ func (k *kube) build() error {
 	}
 	k.paths = paths
 	if plugin {
+		if err := cni.Foreign(paths.ConfDir); err != nil {
+			return err
+		}
 		if k.installer, err = cni.NewInstaller(paths, k.cfg.Log, time.Now, k.cfg.Registry); err != nil {
 			return err
 		}
