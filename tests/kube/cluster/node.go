@@ -74,7 +74,11 @@ func (n *Node) begin(ctx context.Context) error {
 
 // Import gives the runtime an image archive.
 func (n *Node) Import(ctx context.Context, archive string) error {
-	_, err := n.Run(ctx, n.c.bin("ctr"), "-n", "k8s.io", "images", "import", "--local", archive)
+	archive, err := filepath.Abs(archive)
+	if err != nil {
+		return fmt.Errorf("find image archive: %w", err)
+	}
+	_, err = n.Run(ctx, n.c.bin("ctr"), "-n", "k8s.io", "images", "import", "--local", archive)
 	return err
 }
 
