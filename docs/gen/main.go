@@ -52,8 +52,8 @@ func generate(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
 	for _, m := range mains {
-		if filepath.Base(filepath.Dir(m)) == "ambit-cni" {
-			continue // the container runtime's to call: it has no flags
+		if filepath.Base(filepath.Dir(m)) == plugin {
+			continue
 		}
 		if err := program(ctx, bin, filepath.Dir(m)); err != nil {
 			return err

@@ -29,7 +29,9 @@ var sources = []struct {
 
 // metrics is the page of every part's metrics, read from the code that makes them.
 func metrics(root string) (string, error) {
-	page := metricsHead + string(telemetry.Reference())
+	var page strings.Builder
+	page.WriteString(metricsHead)
+	page.Write(telemetry.Reference())
 	for _, s := range sources {
 		var all []metric
 		for _, dir := range s.dirs {
@@ -42,15 +44,15 @@ func metrics(root string) (string, error) {
 		if len(all) == 0 {
 			return "", fmt.Errorf("no metrics below %v", s.dirs)
 		}
-		page += "\n## " + s.title + "\n\n| Metric | Type | Labels | |\n|---|---|---|---|\n"
+		fmt.Fprintf(&page, "\n## %s\n\n| Metric | Type | Labels | |\n|---|---|---|---|\n", s.title)
 		slices.SortFunc(all, func(a, b metric) int { return cmp.Compare(a.name, b.name) })
 		for _, m := range all {
 			labels := strings.Join(m.labels, "`, `")
 			if labels != "" {
 				labels = "`" + labels + "`"
 			}
-			page += fmt.Sprintf("| `%s` | %s | %s | %s |\n", m.name, m.kind, labels, m.help)
+			fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", m.name, m.kind, labels, m.help)
 		}
 	}
-	return page, nil
+	return page.String(), nil
 }
