@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"time"
+
+	"github.com/ambitmesh/ambit/agent/netns"
 )
 
 // wish is what a pod is to become. Called with a.mu held.
@@ -41,7 +43,7 @@ func (a *Agent) Leave(ctx context.Context) error {
 }
 
 // Release gives a pod up at once if it is in this namespace, whose addresses will be another pod's in a
-// moment.
+// moment. Inode 0 is a namespace that is gone already.
 func (a *Agent) Release(ctx context.Context, sandbox string, inode uint64) error {
 	for _, p := range a.all() {
 		if p.object().Sandbox == sandbox {
@@ -54,8 +56,13 @@ func (a *Agent) Release(ctx context.Context, sandbox string, inode uint64) error
 func (p *pod) leaveNamespace(ctx context.Context, inode uint64) error {
 	p.work.Lock()
 	defer p.work.Unlock()
-	if p.ns == nil || p.ns.Inode != inode {
+	if p.ns == nil || inode != 0 && p.ns.Inode != inode {
 		return nil
+	}
+	if inode == 0 {
+		if _, err := netns.InodeAt(p.object().NetNS); err == nil {
+			return nil // it lives in another one
+		}
 	}
 	p.hold, p.down = p.a.cfg.HoldNew, p.ns.Cookie // the next sandbox is another pod
 	err := p.release(ctx)

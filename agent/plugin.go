@@ -47,13 +47,13 @@ func (x *Plugin) Del(ctx context.Context, s cni.Sandbox, ns *os.File) error {
 	}
 	x.World.Forget(s.UID, s.Container)
 	if ns == nil {
-		return nil
+		return x.Agent.Release(ctx, s.UID, 0)
 	}
-	fi, err := netns.InodeOf(ns)
+	inode, err := netns.InodeOf(ns)
 	if err != nil {
 		return err
 	}
-	return x.Agent.Release(ctx, s.UID, fi)
+	return x.Agent.Release(ctx, s.UID, inode)
 }
 
 // Check implements cni.Mesh.

@@ -31,7 +31,7 @@ const (
 	lastRetry  = time.Minute
 	callTime   = 10 * time.Second
 
-	perSecond, atOnce = 20, 50 // calls
+	perSecond, atOnce = 50, 100 // calls
 )
 
 // Options are what a Writer needs.
