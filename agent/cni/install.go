@@ -47,6 +47,9 @@ type Installer struct {
 	listed  []string
 	ready   chan struct{} // closed when the list was written
 	isReady bool
+	ended   bool
+	quit    chan struct{} // closed when ended
+	done    chan struct{} // closed when Run has ended
 
 	// Of Run's goroutine.
 	good    time.Time // when the chain was last seen with us in it; zero: never
@@ -55,7 +58,8 @@ type Installer struct {
 
 // NewInstaller returns an installer that changes nothing until Run.
 func NewInstaller(p Paths, log *slog.Logger, now func() time.Time, reg prometheus.Registerer) (*Installer, error) {
-	i := &Installer{paths: p, log: log, now: now, ready: make(chan struct{}),
+	i := &Installer{paths: p, log: log, now: now,
+		ready: make(chan struct{}), quit: make(chan struct{}), done: make(chan struct{}),
 		missing:  prometheus.NewCounter(prometheus.CounterOpts{Name: "ambit_cni_unchained_seconds_total", Help: "Time in which the node's CNI chain was without the mesh's plugin, after it was in it."}),
 		restores: prometheus.NewCounter(prometheus.CounterOpts{Name: "ambit_cni_restores_total", Help: "How often the plugin was put back into the node's CNI chain."}),
 		chained:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "ambit_cni_chained", Help: "1 if the plugin is in the node's CNI chain."}),
@@ -76,7 +80,7 @@ func (i *Installer) List(namespaces []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	namespaces = slices.Sorted(slices.Values(namespaces))
-	if i.isReady && slices.Equal(namespaces, i.listed) {
+	if i.ended || i.isReady && slices.Equal(namespaces, i.listed) {
 		return
 	}
 	err := errors.Join(cni.WriteList(filepath.Join(i.paths.Dir, cni.ListName), namespaces),
@@ -93,10 +97,13 @@ func (i *Installer) List(namespaces []string) {
 }
 
 // Run installs the plugin once there is a list, and puts it back whenever the primary's installer takes
-// it out, until ctx ends. It leaves it in place: pods must not start around the mesh.
+// it out, until ctx ends. It leaves it in place: pods must not start around the mesh. Call it once.
 func (i *Installer) Run(ctx context.Context) error {
+	defer close(i.done)
 	select {
 	case <-i.ready:
+	case <-i.quit:
+		return nil
 	case <-ctx.Done():
 		return nil
 	}
@@ -112,12 +119,26 @@ func (i *Installer) Run(ctx context.Context) error {
 	for {
 		i.look()
 		select {
+		case <-i.quit:
+			return nil
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		case <-events:
 		}
 	}
+}
+
+// Uninstall ends Run, then takes everything out. There is no way back.
+func (i *Installer) Uninstall() error {
+	i.mu.Lock()
+	if !i.ended {
+		i.ended = true
+		close(i.quit)
+	}
+	i.mu.Unlock()
+	<-i.done
+	return Uninstall(i.paths)
 }
 
 // look makes everything as it should be.

@@ -164,8 +164,13 @@ func TestSingleConfigurationIsWrapped(t *testing.T) {
 	h.write(h.conf("10-old.conf"), strings.Replace(one, "old", "newer", 1), 0o644)
 	h.until("a rewritten one is wrapped again", func() bool { return strings.Contains(h.text(h.conf("10-old.conflist")), "newer") })
 	h.until("and put aside", func() bool { return h.text(h.conf("10-old.conf")) == "" })
-	if err := Uninstall(h.Paths); err != nil {
+	if err := h.inst.Uninstall(); err != nil {
 		t.Fatal(err)
+	}
+	h.inst.List([]string{"late"})
+	left, err := os.ReadDir(h.ConfDir)
+	if err != nil || len(left) != 1 || !strings.Contains(h.text(h.conf("10-old.conf")), "newer") {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
 

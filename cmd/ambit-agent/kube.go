@@ -107,8 +107,6 @@ func (k *kube) list(v agent.View) {
 func (k *kube) run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	install, stopInstall := context.WithCancel(work)
-	defer stopInstall()
 	var uninstalled bool
 	more := []func(context.Context) error{
 		k.writer.Run,
@@ -120,7 +118,6 @@ func (k *kube) run(ctx context.Context) error {
 			case <-inner.Done(): // something failed
 				return nil
 			}
-			stopInstall()
 			if uninstalled = k.isUninstalled(inner); uninstalled {
 				k.leave(inner)
 			}
@@ -128,12 +125,7 @@ func (k *kube) run(ctx context.Context) error {
 		},
 	}
 	if k.installer != nil {
-		more = append(more, func(ctx context.Context) error {
-			ctx, cancel := context.WithCancel(ctx)
-			defer cancel()
-			defer context.AfterFunc(install, cancel)()
-			return k.installer.Run(ctx)
-		})
+		more = append(more, k.installer.Run)
 	}
 	err := errors.Join(serve(work, k.agent, k.o, more...), k.agent.Close())
 	if uninstalled {

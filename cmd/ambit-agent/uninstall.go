@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/metadata"
 
 	"github.com/ambitmesh/ambit/agent"
-	"github.com/ambitmesh/ambit/agent/cni"
 	"github.com/ambitmesh/ambit/agent/report"
 )
 
@@ -73,7 +72,7 @@ func (k *kube) isUninstalled(ctx context.Context) bool {
 func (k *kube) leave(ctx context.Context) {
 	k.cfg.Log.Info("the agent is being uninstalled: its pods leave the mesh")
 	if k.installer != nil {
-		if err := cni.Uninstall(k.paths); err != nil {
+		if err := k.installer.Uninstall(); err != nil {
 			k.cfg.Log.Warn("uninstall CNI plugin", "error", err)
 		}
 	}
