@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 MAKEFLAGS += --warn-undefined-variables --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-full test-kernels fuzz lint generate verify-generated manifests images bench clean go-is-there
+.PHONY: help build demo test test-full test-kernels test-kube fuzz lint generate verify-generated manifests images bench clean go-is-there
 
 ifndef GO
 GO := $(shell sh tools/find-go.sh)
@@ -16,7 +16,8 @@ SUDO_GID ?=
 ONCE ?=
 QUICK ?=
 FUZZTIME ?= 20s
-export ONCE QUICK FUZZTIME
+RUN ?=
+export ONCE QUICK FUZZTIME RUN
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -36,11 +37,14 @@ demo: build ## build, then try a mesh of two nodes on this machine (root; ONCE=1
 test: go-is-there ## unit tests, and end-to-end tests in network namespaces (root)
 	@sh tests/run.sh unit netns
 
-test-full: go-is-there ## make test in its long version, the kernels, and each fuzz target for FUZZTIME
-	@AMBIT_FULL=1 sh tests/run.sh unit netns kernels fuzz
+test-full: images ## make test in its long version, a Kubernetes, the kernels, and each fuzz target for FUZZTIME
+	@AMBIT_FULL=1 sh tests/run.sh unit netns kube kernels fuzz
 
 test-kernels: go-is-there ## the BPF programs on Debian's 6.1 and 6.12 kernels under qemu
 	@sh tests/run.sh kernels
+
+test-kube: images ## install the mesh in a real Kubernetes on this machine (root; RUN=TestSmoke for one test)
+	@sh tests/run.sh kube
 
 fuzz: go-is-there ## run each fuzz target for FUZZTIME (20s)
 	@sh tests/run.sh fuzz

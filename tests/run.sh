@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the parts of the test suite that are named: unit netns kernels fuzz. Each prints its time; all run,
+# Runs the parts of the test suite that are named: unit netns kube kernels fuzz. Each prints its time; all run,
 # and the first that failed decides the exit code.
 set -u
 cd "$(dirname "$0")/.."
@@ -62,6 +62,23 @@ netns() {
 	# The binaries under test are built with the race detector in the long version only: it is slow.
 	[ -z "${AMBIT_FULL:-}" ] || [ -z "$race" ] || export RACE=1
 	"$GO" test -p 1 -count=1 -timeout 50m ./tests/netns/...
+}
+
+# The harness installs what it needs of Debian; the cluster's programs come from Go modules, about 25 minutes
+# of building at the first time.
+kube() {
+	if ! root; then
+		skipped="a cluster needs root: sudo make test-kube"
+		return 0
+	fi
+	packages=
+	for p in runc:runc nft:nftables ip:iproute2 nsenter:util-linux; do
+		command -v "${p%:*}" >/dev/null || packages="$packages ${p#*:}"
+	done
+	if [ -n "$packages" ]; then
+		apt-get update -q >/dev/null && apt-get install -yq --no-install-recommends $packages >/dev/null || return 1
+	fi
+	(cd tests/kube && "$GO" vet ./... && "$GO" test -count=1 -timeout 120m -v -run "${RUN:-.}" .)
 }
 
 kernels() {
