@@ -38,6 +38,9 @@ func run(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
+		if err := joinCgroups(nodeCgroups); err != nil {
+			return err
+		}
 		return runKube(ctx, o, cfg, rc)
 	}
 	dir, ok := strings.CutPrefix(o.source, "dir:")

@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -25,6 +27,9 @@ const (
 	leaveTime   = 45 * time.Second // for connections to end
 	clearTime   = 10 * time.Second
 )
+
+// leftovers are what the mesh keeps in the run directory, which is a mount and stays.
+var leftovers = []string{"agent.sock", "zds", "cni", "ztunnel.sock", "ztunnel-snapshot"}
 
 // defaultDaemonSet is the one that the manifests make, if this is a pod of theirs.
 func defaultDaemonSet() string {
@@ -90,6 +95,9 @@ func (k *kube) clean(ctx context.Context) error {
 	err := agent.Cleanup(k.o.bpffs, k.o.cgroupRoot, k.o.instance)
 	if cerr := report.Clear(ctx, k.rc, k.cfg.Node); cerr != nil { // with the agent's rights gone it cannot be done
 		k.cfg.Log.Warn("remove annotations", "error", cerr)
+	}
+	for _, name := range leftovers {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(k.o.runDir, name)))
 	}
 	if err != nil {
 		return fmt.Errorf("clean the node: %w", err)
