@@ -2,15 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/ambitmesh/ambit/controller/ca"
 	"github.com/ambitmesh/ambit/controller/server"
 	"github.com/ambitmesh/ambit/internal/objects"
 	"github.com/ambitmesh/ambit/internal/version"
@@ -37,11 +40,27 @@ func run(ctx context.Context, o options) error {
 	if err := o.from(&cfg); err != nil {
 		return err
 	}
-	s, err := server.New(cfg)
+	s, err := begin(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	return s.Run(ctx)
+}
+
+// begin waits for an API server that is away: to end and be started again takes longer each time.
+func begin(ctx context.Context, cfg server.Config) (*server.Server, error) {
+	for {
+		s, err := server.New(cfg)
+		if err == nil || cfg.Cluster == nil || !errors.Is(err, ca.ErrStore) {
+			return s, err
+		}
+		cfg.Log.Warn("cannot begin yet; it will be tried again", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(2 * time.Second):
+		}
+	}
 }
 
 // from says where the objects come from, and what else a cluster gives.

@@ -27,7 +27,7 @@ func (c *CA) open() error {
 func (c *CA) openOnce(ctx context.Context) error {
 	files, version, err := c.opts.Store.Read(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	if c.issuer, err = readOwn(files, c.opts.Now()); err != nil || c.issuer != nil {
 		c.version = version

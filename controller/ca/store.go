@@ -29,6 +29,9 @@ const (
 	bundleFile = "root.pem"     // what clients trust, 0644
 )
 
+// ErrStore says that the store cannot be read now.
+var ErrStore = errors.New("the CA's store cannot be read")
+
 // ErrMoved says that another controller has changed the store since it was read.
 var ErrMoved = errors.New("another controller has changed the CA meanwhile")
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +37,7 @@ type feed struct {
 	versions xds.Versions        // of what the mesh was made from
 	reached  xds.Versions        // up to which it is known to be unchanged
 	pods     map[string]struct{} // uids that came, went or moved
+	birth    string              // tells this cluster from another at the same place; "" without
 
 	announced map[string]string // uid to the node where it is captured; of the translating goroutine
 }
@@ -61,10 +62,10 @@ func (f *feed) look(seen xds.Versions) {
 		return
 	}
 	f.mu.Lock()
-	reached := maps.Clone(f.reached)
-	f.mu.Unlock()
-	for kind, version := range seen {
-		if w := f.followers[objects.Kind(kind)]; w != nil && reached[kind] < version {
+	defer f.mu.Unlock()
+	reached := f.reached
+	for kind, w := range f.followers {
+		if version := seen[f.named(kind)]; reached[string(kind)] < version {
 			w.readAnew(version, time.Now())
 		}
 	}
@@ -74,7 +75,34 @@ func (f *feed) set(k objects.Kind, obj objects.Object) {
 	if err := f.mesh.Set(obj); err != nil {
 		f.log.Error("translate an object", "kind", k, "namespace", obj.GetNamespace(), "name", obj.GetName(), "error", err)
 	}
+	if f.cluster && k == objects.Namespace && obj.GetName() == "kube-system" {
+		f.born(string(obj.GetUID()))
+	}
 	f.changed(k, nameOf(obj))
+}
+
+// born remembers what nothing but a new cluster changes.
+func (f *feed) born(uid string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.birth, _, _ = strings.Cut(uid, "-")
+}
+
+// named is a kind's name in versions. Those of another cluster, which a proxy on the same machine may have
+// kept, are of other kinds, so that they are compared with none here. Called with f.mu held.
+func (f *feed) named(k objects.Kind) string {
+	if f.birth == "" {
+		return string(k)
+	}
+	return string(k) + "@" + f.birth
+}
+
+func (f *feed) versionsNamed(v xds.Versions) xds.Versions {
+	out := make(xds.Versions, len(v))
+	for k, g := range v {
+		out[f.named(objects.Kind(k))] = g
+	}
+	return out
 }
 
 func (f *feed) remove(k objects.Kind, name types.NamespacedName) {

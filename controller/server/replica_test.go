@@ -20,6 +20,7 @@ import (
 	"github.com/ambitmesh/ambit/controller/kube"
 	"github.com/ambitmesh/ambit/controller/xds"
 	"github.com/ambitmesh/ambit/internal/objects"
+	client "github.com/ambitmesh/ambit/internal/xds"
 )
 
 // view is one replica's view of objects that all replicas share: it can be stopped.
@@ -264,5 +265,23 @@ func TestAKindIsReadAnewWhenAProxyHasSeenMore(t *testing.T) {
 	last := l.asked[len(l.asked)-1]
 	if len(l.asked) != 2 || last.ResourceVersionMatch != metav1.ResourceVersionMatchNotOlderThan || last.Limit != 0 {
 		t.Errorf("asked %+v", l.asked)
+	}
+}
+
+func TestAnotherClustersVersionsAreNotComparedWithOurs(t *testing.T) {
+	r := startReplicas(t)
+	m := r.a.join("n1").connect()
+	r.a.put("ns.yaml", `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"11111111-2222-3333-4444-555555555555"}}`)
+	r.a.put("web.yaml", podYAML("web", "n1", "10.0.0.1"))
+	until(t, "the pod", func() bool { return m.store.Snapshot().Workload(uidOf("web")) != nil })
+	until(t, "versions name the cluster", func() bool {
+		return strings.Contains(m.store.Snapshot().Seen()[client.AddressType], "Pod@11111111=")
+	})
+	here := r.a.server.cache.Versions()
+	if here.Behind(xds.Versions{"Pod@99999999": 1 << 40, "Pod": 1 << 40}) {
+		t.Error("behind what was seen in another cluster")
+	}
+	if !here.Behind(xds.Versions{"Pod@11111111": 1 << 40}) {
+		t.Error("not behind what was seen here")
 	}
 }

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"maps"
-
 	"github.com/ambitmesh/ambit/controller/translate"
 	"github.com/ambitmesh/ambit/controller/xds"
 )
@@ -41,7 +39,7 @@ func (f *feed) take() (versions, reached xds.Versions, uids map[string]struct{})
 	defer f.mu.Unlock()
 	pods := f.pods
 	f.pods = map[string]struct{}{}
-	return maps.Clone(f.versions), maps.Clone(f.reached), pods
+	return f.versionsNamed(f.versions), f.versionsNamed(f.reached), pods
 }
 
 // resolve tells the mesh whether a pod is captured where it runs.

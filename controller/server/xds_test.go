@@ -87,6 +87,7 @@ func TestCaptureIsConfirmedWhenAllKnow(t *testing.T) {
 	c.put("a.yaml", podYAML("a", "n1", "10.0.0.1"))
 	c.run()
 	m1, m2 := c.join("n1").connect(), c.join("n2").connect()
+	until(t, "both are connected", func() bool { return m1.store.Snapshot().Synced() && m2.store.Snapshot().Synced() })
 	m1.client.SetCaptured([]string{uidOf("a")})
 	until(t, "announced", func() bool { return m1.client.Announced(uidOf("a")) })
 	if !m1.hbone(uidOf("a")) || !m2.hbone(uidOf("a")) {
@@ -171,6 +172,7 @@ func TestProxyThatIsBackWithoutAPodGivesItUp(t *testing.T) {
 	c.put("a.yaml", podYAML("a", "n1", "10.0.0.1"))
 	c.run()
 	m1, m2 := c.join("n1").connect(), c.join("n2").connect()
+	until(t, "both are connected", func() bool { return m1.store.Snapshot().Synced() && m2.store.Snapshot().Synced() })
 	m1.client.SetCaptured([]string{uidOf("a")})
 	until(t, "announced", func() bool { return m1.client.Announced(uidOf("a")) })
 	m1.stop()
@@ -188,6 +190,7 @@ func TestPodOfTheSameNameIsNotTakenForItsPredecessor(t *testing.T) {
 	c.put("a.yaml", podYAML("a", "n1", "10.0.0.1"))
 	c.run()
 	m1, m2 := c.join("n1").connect(), c.join("n2").connect()
+	until(t, "both are connected", func() bool { return m1.store.Snapshot().Synced() && m2.store.Snapshot().Synced() })
 	m1.client.SetCaptured([]string{uidOf("a")})
 	until(t, "announced", func() bool { return m1.client.Announced(uidOf("a")) && m2.hbone(uidOf("a")) })
 	m1.stop()
@@ -206,6 +209,7 @@ func TestRetirementWaitsForAProxyThatWasJustLost(t *testing.T) {
 	c.put("a.yaml", podYAML("a", "n1", "10.0.0.1"))
 	c.run()
 	m1, m2 := c.join("n1").connect(), c.join("n2").connect()
+	until(t, "both are connected", func() bool { return m1.store.Snapshot().Synced() && m2.store.Snapshot().Synced() })
 	m1.client.SetCaptured([]string{uidOf("a")})
 	until(t, "announced", func() bool { return m1.client.Announced(uidOf("a")) && m2.hbone(uidOf("a")) })
 	time.Sleep(1500 * time.Millisecond) // past the start
