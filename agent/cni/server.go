@@ -132,11 +132,11 @@ func openNetNS(ctx context.Context, path string) (*os.File, error) {
 	if path == "" {
 		return nil, errors.New("no network namespace is named")
 	}
-	peer, _ := ctx.Value(peerKey{}).(*unix.Ucred)
-	if peer != nil && peer.Pid > 0 {
-		path = filepath.Join(fmt.Sprintf("/proc/%d/root", peer.Pid), path)
+	root := "/"
+	if peer, _ := ctx.Value(peerKey{}).(*unix.Ucred); peer != nil && peer.Pid > 0 {
+		root = fmt.Sprintf("/proc/%d/root", peer.Pid)
 	}
-	return netns.OpenFile(path)
+	return netns.OpenIn(root, path)
 }
 
 func (s *Server) handler() http.Handler {

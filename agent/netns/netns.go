@@ -5,6 +5,7 @@ package netns
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -32,13 +33,23 @@ func Open(path string) (*NS, error) {
 	return ns, nil
 }
 
-// OpenFile opens the namespace file at path and does not enter it. Anything else is refused unopened.
-func OpenFile(path string) (*os.File, error) {
-	f, err := openNamespace(path)
+// OpenIn opens the namespace file at path as a process sees it whose root directory is root, and does not
+// enter it. Links lead where they lead for that process: /var/run is mostly one to /run. Anything else than
+// a namespace is refused unopened.
+func OpenIn(root, path string) (*os.File, error) {
+	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open network namespace: %w", err)
+		return nil, fmt.Errorf("open root directory %s: %w", root, err)
 	}
-	return f, nil
+	defer unix.Close(dir)
+	at, err := unix.Openat2(dir, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+	if err != nil { // /proc/<pid>/ns/net is a link that cannot be followed this way
+		at, err = unix.Open(filepath.Join(root, path), unix.O_PATH|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open network namespace %s of %s: %w", path, root, err)
+	}
+	return fromPath(at, path)
 }
 
 const nsfsMagic = 0x6e736673
@@ -50,6 +61,11 @@ func openNamespace(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	return fromPath(at, path)
+}
+
+// fromPath takes over at, which is open as a path only.
+func fromPath(at int, path string) (*os.File, error) {
 	defer unix.Close(at)
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(at, &st); err != nil {

@@ -180,3 +180,45 @@ func nodad(a netip.Addr) int {
 	}
 	return 0
 }
+
+// TestOpenIn: links are those of the other root.
+func TestOpenIn(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: mounts a namespace")
+	}
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "elsewhere", "netns"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/elsewhere", filepath.Join(root, "run")); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(root, "elsewhere", "netns", "x")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := OpenIn(root, "/run/netns/x"); err == nil {
+		f.Close()
+		t.Error("an ordinary file was taken for a namespace")
+	}
+	if err := unix.Mount("/proc/self/ns/net", file, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(file, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, at := range [][2]string{{root, "/run/netns/x"}, {"/", "/proc/self/ns/net"}} {
+		f, err := OpenIn(at[0], at[1])
+		if err != nil {
+			t.Errorf("%v: %v", at, err)
+			continue
+		}
+		f.Close()
+	}
+	if f, err := OpenIn(root, "/run/netns/missing"); err == nil {
+		f.Close()
+		t.Error("a missing file was opened")
+	}
+}
