@@ -52,7 +52,7 @@ func TestChecksRefuse(t *testing.T) {
 		{"              drop: [ALL]\n", "", "default capabilities"},
 		{"              protocol: TCP\n", "", "no-op"},
 		{"            readOnlyRootFilesystem: true\n", "", "write to its image"},
-		{"              memory: 48Mi\n", "", "requests"},
+		{"              memory: 64Mi\n", "", "requests"},
 		{"kind: Namespace\n", "kind: Secret\n", "state of the mesh"},
 		{"kind: ClusterRole\nmetadata:\n  name: ambit-controller\n", "kind: ClusterRole\nmetadata:\n  name: ambit-agent\n", "twice"},
 	} {

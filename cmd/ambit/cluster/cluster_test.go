@@ -269,3 +269,19 @@ func answer(c net.Conn) {
 	body := req.Host + " " + req.RequestURI
 	fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
+
+func TestComplaints(t *testing.T) {
+	for _, c := range []struct {
+		e    corev1.Event
+		want string
+	}{
+		{corev1.Event{Reason: "FailedCreatePodSandBox", Message: `plugin type="ambit-cni" failed (add): ambit-cni: pod a/b is not in the mesh yet`}, "pod a/b is not in the mesh yet"},
+		{corev1.Event{Reason: "FailedCreatePodSandBox", Message: "no such image"}, ""},
+		{corev1.Event{Reason: "Unhealthy", Message: "Readiness probe failed"}, ""},
+		{corev1.Event{ReportingController: Agent, Message: "full"}, "full"},
+	} {
+		if got := complaint(&c.e); got != c.want {
+			t.Errorf("%q: %q, want %q", c.e.Message, got, c.want)
+		}
+	}
+}

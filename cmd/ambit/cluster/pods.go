@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -84,8 +85,8 @@ func podOf(p *corev1.Pod, namespaceMode string) Pod {
 	return x
 }
 
-// warnings are the agents' last words on pods that could not be enrolled, by the pod's uid. Whoever may
-// not read events goes without.
+// warnings are the last words on pods that could not be enrolled, by the pod's uid: of agents, or of the
+// CNI plugin through kubelet. Whoever may not read events goes without.
 func (c *Cluster) warnings(ctx context.Context) map[string]string {
 	list, err := c.Core.CoreV1().Events("").List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.kind=Pod,type=Warning"})
 	out := map[string]string{}
@@ -94,7 +95,8 @@ func (c *Cluster) warnings(ctx context.Context) map[string]string {
 	}
 	at := map[string]metav1.Time{}
 	for _, e := range list.Items {
-		if cmp.Or(e.ReportingController, e.Source.Component) != Agent {
+		message := complaint(&e)
+		if message == "" {
 			continue
 		}
 		uid, when := string(e.InvolvedObject.UID), e.LastTimestamp
@@ -102,8 +104,19 @@ func (c *Cluster) warnings(ctx context.Context) map[string]string {
 			when = e.CreationTimestamp
 		}
 		if last, ok := at[uid]; !ok || last.Before(&when) {
-			at[uid], out[uid] = when, e.Message
+			at[uid], out[uid] = when, message
 		}
 	}
 	return out
+}
+
+// complaint is what an event says about enrolment, "" if it is about something else.
+func complaint(e *corev1.Event) string {
+	if cmp.Or(e.ReportingController, e.Source.Component) == Agent {
+		return e.Message
+	}
+	if _, why, ok := strings.Cut(e.Message, "ambit-cni: "); ok && e.Reason == "FailedCreatePodSandBox" {
+		return why
+	}
+	return ""
 }
