@@ -15,7 +15,8 @@
 // # Captured pods
 //
 // HBONE is announced for a pod while its own node's proxy says that it captures it (a subscription of
-// type Capture). A node's word about a pod elsewhere counts for nothing.
+// type Capture). A node's word about a pod elsewhere counts for nothing. Where several controllers serve,
+// each hears of its own proxies' nodes only, and a mark on the pod tells it of the others'.
 //
 // When a proxy's stream ends without an unsubscription, the pod stays announced: its listeners live
 // in the kernel and connections queue there, whereas plaintext to it may be forbidden. The claim is
