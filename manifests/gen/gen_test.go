@@ -2,8 +2,11 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ambitmesh/ambit/internal/objects"
 )
 
 const base = "../base"
@@ -123,5 +126,25 @@ func TestAnnotate(t *testing.T) {
 	}
 	if _, err := annotate("kind: X\n", m); err == nil {
 		t.Error("no metadata is no error")
+	}
+}
+
+// What the controller reads must be defined, and nothing else of Istio's is ours to define.
+func TestTheKindsOfIstioAreThoseThatAreRead(t *testing.T) {
+	builtin := []objects.Kind{objects.Namespace, objects.Node, objects.Pod, objects.Service, objects.EndpointSlice, objects.ServiceAccount}
+	read := 0
+	for _, k := range objects.Kinds() {
+		if slices.Contains(builtin, k) {
+			continue
+		}
+		read++
+		if !slices.ContainsFunc(istioKinds, func(name string) bool {
+			return strings.HasPrefix(name, strings.TrimSuffix(strings.ToLower(string(k)), "y"))
+		}) {
+			t.Errorf("%s is read and not defined", k)
+		}
+	}
+	if read != len(istioKinds) {
+		t.Errorf("%d kinds are read, %d defined", read, len(istioKinds))
 	}
 }

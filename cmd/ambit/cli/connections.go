@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -50,18 +51,19 @@ func connectionsCmd(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all := []nodeConnections{}
+			all, errs := []nodeConnections{}, []error(nil)
 			for _, n := range nodes {
 				x, err := get[nodeConnections](c.Context(), n.proxy, "/connections", nil)
-				if err != nil {
-					return err
+				if err != nil { // the other nodes' are worth seeing
+					errs = append(errs, err)
+					continue
 				}
 				all = append(all, nodeConnections{n.Name, matching(x.Connections, only)})
 			}
 			if o.output == "json" {
-				return printJSON(c.OutOrStdout(), all)
+				return errors.Join(append(errs, printJSON(c.OutOrStdout(), all))...)
 			}
-			return connectionTable(c.OutOrStdout(), all, time.Now())
+			return errors.Join(append(errs, connectionTable(c.OutOrStdout(), all, time.Now()))...)
 		},
 	}
 	c.Flags().StringVar(&only, "pod", "", "only connections from or to this pod (namespace/name)")

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -53,15 +54,16 @@ func dumpCmd(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all := map[string]json.RawMessage{}
+			all, errs := map[string]json.RawMessage{}, []error(nil)
 			for _, n := range nodes {
 				b, err := n.proxy(c.Context(), "/config_dump", nil)
-				if err != nil {
-					return err
+				if err != nil { // the other nodes' are worth seeing
+					errs = append(errs, err)
+					continue
 				}
 				all[n.Name] = b
 			}
-			return printJSON(c.OutOrStdout(), all)
+			return errors.Join(append(errs, printJSON(c.OutOrStdout(), all))...)
 		},
 	}
 }

@@ -184,3 +184,10 @@ func (x explainedEndpoint) state(now time.Time) string {
 	}
 	return "ejected for another " + x.Until.Sub(now).Round(time.Second).String()
 }
+
+func explainArgs(_ *cobra.Command, args []string) error {
+	if len(args) != 3 {
+		return fmt.Errorf("explain: want a source, a destination and a port, such as: ambit explain shop/web orders.shop 8080 (got %d words)", len(args))
+	}
+	return nil
+}

@@ -44,6 +44,8 @@ func (o *options) clusterNodes(ctx context.Context) ([]node, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	nodes, err := c.Nodes(ctx)
 	if err != nil {
 		return nil, err
