@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +27,9 @@ func tokenCmd(o *options) *cobra.Command {
 			}
 			if err := state.MakeDir(o.stateDir); err != nil {
 				return err
+			}
+			if _, err := os.Stat(filepath.Join(o.stateDir, "root.pem")); err != nil {
+				fmt.Fprintf(c.ErrOrStderr(), "note: no controller has used --state-dir %s yet; the token is for one that does\n", o.stateDir)
 			}
 			token, err := join.Open(o.stateDir, nil).Create(node, ttl)
 			if err != nil {
