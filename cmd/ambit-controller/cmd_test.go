@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +18,7 @@ func command(ctx context.Context, args ...string) (string, error) {
 	c := rootCmd()
 	var out bytes.Buffer
 	c.SetOut(&out)
-	c.SetErr(&out)
+	c.SetErr(io.Discard) // notes are for people
 	c.SetArgs(args)
 	err := c.ExecuteContext(ctx)
 	return out.String(), err

@@ -69,7 +69,7 @@ func explainCmd(o *options) *cobra.Command {
 		Short:   "Say whether a connection would be allowed, by which path, and why",
 		Long:    explainLong,
 		Example: "  ambit explain shop/web shop/orders 8080",
-		Args:    cobra.ExactArgs(3),
+		Args:    explainArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if p, err := strconv.ParseUint(args[2], 10, 16); err != nil || p == 0 {
 				return fmt.Errorf("port %q: want a number from 1 to 65535", args[2])
