@@ -77,7 +77,10 @@ func (s *controllerStatus) table(w io.Writer) error {
 	fmt.Fprintln(w)
 	if s.Error != "" {
 		fmt.Fprintln(w, "controller down:", s.Error)
-		return nil
+		if len(s.Objects) == 0 {
+			return nil
+		}
+		fmt.Fprintln(w, "what follows is written on the objects, and may be old")
 	}
 	t := newTable(w, "OBJECT", "ACCEPTED", "ENFORCED BY", "MESSAGE")
 	for _, x := range s.Objects {

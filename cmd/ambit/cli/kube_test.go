@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	fakedynamic "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 
@@ -34,7 +35,7 @@ func (p pipes) Addr() net.Addr { return &net.UnixAddr{} }
 func inCluster(t *testing.T) *options {
 	t.Helper()
 	mux := http.NewServeMux()
-	for path, body := range map[string]string{"/config_dump": dumpAnswer, "/connections": connectionsAnswer, "/explain": refusedAnswer} {
+	for path, body := range map[string]string{"/config_dump": dumpAnswer, "/connections": connectionsAnswer, "/explain": refusedAnswer, "/status": `{"problems":[{"reason":"unknown field"}]}`} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(body)) })
 	}
 	l := make(pipes)
@@ -54,9 +55,16 @@ func inCluster(t *testing.T) *options {
 	}
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{"kubernetes.io/os": "linux"}}}
 	node.Status.NodeInfo.KernelVersion = "6.12.0"
+	lists := map[schema.GroupVersionResource]string{}
+	for _, r := range []string{"authorizationpolicies", "peerauthentications", "requestauthentications"} {
+		lists[schema.GroupVersionResource{Group: "security.istio.io", Version: "v1", Resource: r}] = r + "List"
+	}
+	for _, r := range []string{"destinationrules", "serviceentries", "workloadentries"} {
+		lists[schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: r}] = r + "List"
+	}
 	return &options{kube: true, opened: &cluster.Cluster{
-		Core:    fake.NewClientset(node, part(cluster.Agent), part(cluster.Ztunnel), web),
-		Dynamic: fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), nil),
+		Core:    fake.NewClientset(node, part(cluster.Agent), part(cluster.Ztunnel), part(cluster.Controller), web),
+		Dynamic: fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists),
 		Dial: func(_ context.Context, _, _ string, _ uint16) (net.Conn, error) {
 			near, far := net.Pipe()
 			l <- far
@@ -110,5 +118,18 @@ func TestTagOf(t *testing.T) {
 		if got := tagOf(image); got != want {
 			t.Errorf("tagOf(%s) = %s, want %s", image, got, want)
 		}
+	}
+}
+
+func TestControllerOfACluster(t *testing.T) {
+	o := inCluster(t)
+	if s := o.controller(t.Context()); s.Error != "" || len(s.Problems) != 1 {
+		t.Errorf("%+v", s)
+	}
+	if err := o.opened.Core.CoreV1().Pods(cluster.Namespace).Delete(t.Context(), cluster.Controller+"-x", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if s := o.controller(t.Context()); !strings.Contains(s.Error, "no replica") {
+		t.Errorf("%+v", s)
 	}
 }

@@ -209,9 +209,6 @@ func TestCheckOfAnInstall(t *testing.T) {
 	if diff := cmp.Diff(want, states(got)); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
-	if !c.HasController(t.Context()) || clusterOf(t, "").HasController(t.Context()) {
-		t.Error("HasController")
-	}
 }
 
 func TestObjectsAsTheControllerJudged(t *testing.T) {
@@ -283,5 +280,12 @@ func TestComplaints(t *testing.T) {
 		if got := complaint(&c.e); got != c.want {
 			t.Errorf("%q: %q, want %q", c.e.Message, got, c.want)
 		}
+	}
+}
+
+func TestReplicasThatAreReady(t *testing.T) {
+	c := clusterOf(t, "", part(Controller, "c-1", "n1", true), part(Controller, "c-2", "n2", false), part(Agent, "a", "n1", true))
+	if got, err := c.Replicas(t.Context()); err != nil || !slices.Equal(got, []string{"c-1"}) {
+		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -85,9 +85,3 @@ func text(v any) string {
 	}
 	return s
 }
-
-// HasController says whether a replica of the controller is ready.
-func (c *Cluster) HasController(ctx context.Context) bool {
-	lines, err := c.checkController(ctx)
-	return err == nil && len(lines) == 1 && lines[0].State != Fail
-}

@@ -69,6 +69,20 @@ func (c *Cluster) parts(ctx context.Context, name string) (map[string]*Part, err
 	return out, nil
 }
 
+// Replicas lists the controller's pods that are ready.
+func (c *Cluster) Replicas(ctx context.Context) (pods []string, err error) {
+	list, err := c.Core.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + Controller})
+	if err != nil {
+		return nil, fmt.Errorf("list pods of %s: %w", Controller, err)
+	}
+	for i := range list.Items {
+		if serving(&list.Items[i]) {
+			pods = append(pods, list.Items[i].Name)
+		}
+	}
+	return pods, nil
+}
+
 func better(a, b *corev1.Pod) bool {
 	if x, y := serving(a), serving(b); x != y {
 		return x
