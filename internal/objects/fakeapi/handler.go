@@ -29,7 +29,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPost:
 		s.create(w, r, path, namespace)
 	case name != "":
-		s.get(w, path, namespace, name)
+		s.get(w, r, path, namespace, name)
 	case r.URL.Query().Get("watch") == "true" || r.URL.Query().Get("watch") == "1":
 		s.watch(w, r, path)
 	default:
@@ -87,7 +87,7 @@ func singular(resource string) string {
 	for plural, kind := range map[string]string{
 		"namespaces": "Namespace", "pods": "Pod", "services": "Service", "nodes": "Node", "events": "Event",
 		"endpointslices": "EndpointSlice", "serviceaccounts": "ServiceAccount",
-		"authorizationpolicies": "AuthorizationPolicy", "peerauthentications": "PeerAuthentication",
+		"daemonsets": "DaemonSet", "authorizationpolicies": "AuthorizationPolicy", "peerauthentications": "PeerAuthentication",
 	} {
 		if plural == resource {
 			return kind
@@ -151,13 +151,13 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, path string) {
 	}
 }
 
-func (s *Server) get(w http.ResponseWriter, path, namespace, name string) {
+func (s *Server) get(w http.ResponseWriter, r *http.Request, path, namespace, name string) {
 	o := s.Get(path, namespace, name)
 	if o == nil {
 		status(w, http.StatusNotFound, "NotFound")
 		return
 	}
-	write(w, http.StatusOK, o)
+	write(w, http.StatusOK, s.typed(r, path, "", o))
 }
 
 // patch merges metadata, and checks uid and resourceVersion if the patch has them.
