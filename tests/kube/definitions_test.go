@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/ambitmesh/ambit/tests/kube/cluster"
 )
 
 const crds = "../../manifests/crds.yaml"
@@ -18,16 +21,23 @@ func TestDefinitionsOfOthers(t *testing.T) {
 		bundle = "gateway.networking.k8s.io/bundle-version"
 		source = "ambit.dev/crd-source"
 	)
-	was := kubectl(t, "get", "crd", routes, "-o", `jsonpath={.metadata.annotations.gateway\.networking\.k8s\.io/bundle-version}`)
 	t.Cleanup(func() {
-		for _, args := range [][]string{
-			{"annotate", "--overwrite", "crd", routes, bundle + "=" + was, source + "-"}, // without it it is nobody's, and may be written
-			{"annotate", "--overwrite", "crd", peers, source + "=restored"},
-			{"apply", "--server-side", "--force-conflicts", "-f", crds},
-		} {
-			if _, err := c.Kubectl(context.Background(), args...); err != nil {
-				t.Error(err)
-			}
+		ctx := context.Background()
+		if _, err := c.Kubectl(ctx, "delete", "validatingadmissionpolicybinding", "ambit-keep-crds"); err != nil {
+			t.Error(err)
+		}
+		err := cluster.Await(ctx, 20*time.Second, "end of the fence", func() error {
+			_, err := c.Kubectl(ctx, "annotate", "--overwrite", "crd", peers, source+"=restored")
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		if _, err := c.Kubectl(ctx, "apply", "--server-side", "--force-conflicts", "-f", crds); err != nil {
+			t.Error(err)
+		}
+		if err := apply(ctx); err != nil {
+			t.Error(err)
 		}
 	})
 	kubectl(t, "annotate", "--overwrite", "crd", routes, bundle+"=v99.0.0")
