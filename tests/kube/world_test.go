@@ -89,7 +89,7 @@ func start(t *testing.T, pods ...pod) {
 	}
 	applyYAML(t, all.String())
 	for _, p := range pods {
-		kubectl(t, "-n", p.namespace, "wait", "--for=condition=Ready", "pod/"+p.name, "--timeout=60s")
+		kubectl(t, "-n", p.namespace, "wait", "--for=condition=Ready", "pod/"+p.name, "--timeout=40s")
 	}
 }
 
