@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,27 +12,35 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ambitmesh/ambit/agent/sandbox"
 	"github.com/ambitmesh/ambit/agent/zds"
 	pb "github.com/ambitmesh/ambit/internal/meshpb/zds"
 )
 
-// proxies are the ZDS sessions of the node. The newest version 2 session that has the whole snapshot
-// is active; the others drain.
+// proxies are the ZDS sessions of the node. Of those of version 2 that have the whole snapshot the one of
+// the newest process is active; the others drain. Not that of the newest session: after this agent's
+// restart proxies call again in any order.
 type proxies struct {
 	a     *Agent
 	vault vault
 
 	mu       sync.Mutex
 	sessions []*session // newest first
-	current  *zds.Session
+	current  *session
 	lastSeen time.Time         // when a version 2 session was last there
 	cgroups  map[uint64]string // proxies' cgroups and their directories
 }
 
 type session struct {
 	*zds.Session
-	cgroup string
-	id     uint64
+	cgroup  string
+	id      uint64
+	started uint64 // when the process started, in clock ticks after boot
+}
+
+// newer says whether s is of a newer proxy than o.
+func (s *session) newer(o *session) bool {
+	return cmp.Or(cmp.Compare(s.started, o.started), s.Since.Compare(o.Since)) > 0
 }
 
 func newProxies(a *Agent) *proxies {
@@ -66,12 +75,16 @@ func (x *proxies) register(zs *zds.Session) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	started, err := sandbox.Started(zs.Peer.PID)
+	if err != nil {
+		return nil, err
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if err := x.a.mesh.PutProxy(id); err != nil {
 		return nil, err
 	}
-	s := &session{Session: zs, cgroup: dir, id: id}
+	s := &session{Session: zs, cgroup: dir, id: id, started: started}
 	x.cgroups[id] = dir
 	x.sessions = slices.Insert(x.sessions, 0, s)
 	return s, nil
@@ -80,7 +93,7 @@ func (x *proxies) register(zs *zds.Session) (*session, error) {
 func (x *proxies) unregister(s *session) {
 	x.mu.Lock()
 	x.sessions = slices.DeleteFunc(x.sessions, func(o *session) bool { return o == s })
-	if x.current == s.Session {
+	if x.current == s {
 		x.current = nil
 		x.lastSeen = x.a.cfg.Now()
 	}
@@ -109,22 +122,28 @@ func (x *proxies) welcome(ctx context.Context, s *session) error {
 		return nil // it cannot take our listeners: never active
 	}
 	x.mu.Lock()
-	if x.current != nil && x.current.Alive() && x.current.Since.After(s.Since) {
+	if x.current != nil && x.current.Alive() && x.current.newer(s) {
 		x.mu.Unlock()
-		return nil // a newer one was faster, and has told this one to drain
+		x.drain(ctx, s) // the newer one was faster
+		return nil
 	}
-	x.current = s.Session
+	x.current = s
 	older := slices.Clone(x.sessions)
 	x.mu.Unlock()
 	x.a.wakeAll()
 	for _, o := range older {
-		if o.Since.Before(s.Since) && o.Hello.Version >= 2 {
-			if _, _, err := o.Do(ctx, &pb.WorkloadRequest{Payload: &pb.WorkloadRequest_Drain{Drain: &pb.Drain{}}}); err != nil {
-				x.a.log.Warn("older proxy not told to drain", "pid", o.Peer.PID, "error", err)
-			}
+		if s.newer(o) && o.Hello.Version >= 2 {
+			x.drain(ctx, o)
 		}
 	}
 	return nil
+}
+
+// drain tells a proxy that a newer one has its pods.
+func (x *proxies) drain(ctx context.Context, s *session) {
+	if _, _, err := s.Do(ctx, &pb.WorkloadRequest{Payload: &pb.WorkloadRequest_Drain{Drain: &pb.Drain{}}}); err != nil {
+		x.a.log.Warn("older proxy not told to drain", "pid", s.Peer.PID, "error", err)
+	}
 }
 
 // allKnown waits until the world has been read and every pod looked at once: a proxy takes the pods that
@@ -156,7 +175,7 @@ func (x *proxies) active() *zds.Session {
 	if x.current == nil || !x.current.Alive() {
 		return nil
 	}
-	return x.current
+	return x.current.Session
 }
 
 // list is the live sessions, newest first.

@@ -120,6 +120,9 @@ func (f *Finder) look(pid int) (p process, err error) {
 	return p, err
 }
 
+// Started is when a process started, in clock ticks after boot.
+func Started(pid int) (uint64, error) { return New("", 0).started(pid) }
+
 var errStat = errors.New("not a stat line")
 
 // started reads field 22 of a stat line, in which the second field, the name, may hold anything.
