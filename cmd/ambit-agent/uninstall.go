@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,10 +27,33 @@ const (
 	refusedTime = 5 * time.Second
 	leaveTime   = 45 * time.Second // for connections to end
 	clearTime   = 10 * time.Second
+	proxyTime   = 15 * time.Second // for proxies to end after their last pod
 )
 
 // leftovers are what the mesh keeps in the run directory, which is a mount and stays.
-var leftovers = []string{"agent.sock", "zds", "cni", "ztunnel.sock", "ztunnel-snapshot"}
+var leftovers = []string{"agent.sock", "zds", "cni", "ztunnel", "ztunnel.sock", "ztunnel-snapshot"}
+
+// awaitProxies waits for the node's proxies to end, which write until then.
+func awaitProxies(ctx context.Context, runDir string) {
+	for {
+		alive := false
+		for _, dir := range []string{"", "ztunnel"} {
+			c, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(runDir, dir, "ztunnel.sock"))
+			if err == nil {
+				c.Close()
+				alive = true
+			}
+		}
+		if !alive {
+			return
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // defaultDaemonSet is the one that the manifests make, if this is a pod of theirs.
 func defaultDaemonSet() string {
@@ -96,6 +120,9 @@ func (k *kube) clean(ctx context.Context) error {
 	if cerr := report.Clear(ctx, k.rc, k.cfg.Node); cerr != nil { // with the agent's rights gone it cannot be done
 		k.cfg.Log.Warn("remove annotations", "error", cerr)
 	}
+	wait, stop := context.WithTimeout(context.WithoutCancel(ctx), proxyTime)
+	defer stop()
+	awaitProxies(wait, k.o.runDir)
 	for _, name := range leftovers {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(k.o.runDir, name)))
 	}

@@ -2,8 +2,12 @@ package main
 
 import (
 	"log/slog"
+	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/ambitmesh/ambit/agent"
 	"github.com/ambitmesh/ambit/internal/objects/fakeapi"
@@ -44,4 +48,26 @@ func TestOnlyAnUninstalledAgentCleansItsNode(t *testing.T) {
 	if k.isUninstalled(t.Context()) {
 		t.Error("without a DaemonSet to ask for")
 	}
+}
+
+func TestProxiesAreAwaited(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "ztunnel"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, "ztunnel", "ztunnel.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { awaitProxies(t.Context(), dir); close(done) }()
+	select {
+	case <-done:
+		t.Error("a proxy that lives was not awaited")
+	case <-time.After(50 * time.Millisecond):
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-done
 }
