@@ -6,7 +6,9 @@
 //	work load ADDRESS FOR [EVERY]     a new connection each EVERY, echoed; what failed, and how often
 //	work hold ADDRESS FOR             one connection, used all the time; fails if it ends before
 //	work lookup NAME                  addresses of a name
-//	work sign TOKEN-FILE ADDRESS ROOT [IDENTITY]   a certificate from the mesh's CA
+//	work sign TOKEN-FILE ADDRESS ROOT IDENTITY     a certificate from the mesh's CA
+//	work patch TOKEN-FILE ADDRESS ROOT PATH JSON   a merge patch at the API server; its status
+//	work webhook                      an admission webhook on :8443
 //	work sleep FOR
 package main
 
@@ -21,7 +23,7 @@ func main() {
 	if len(os.Args) < 2 {
 		fail(fmt.Errorf("what to do?"))
 	}
-	args := append(os.Args[2:], make([]string, 4)...)
+	args := append(os.Args[2:], make([]string, 5)...)
 	var err error
 	switch os.Args[1] {
 	case "serve":
@@ -38,6 +40,10 @@ func main() {
 		fmt.Println(all)
 	case "sign":
 		err = sign(args[0], args[1], args[2], args[3])
+	case "patch":
+		err = patch(args[0], args[1], args[2], args[3], args[4])
+	case "webhook":
+		err = webhook()
 	case "sleep":
 		time.Sleep(duration(args[0], time.Second))
 	default:

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -77,17 +78,19 @@ func request(identity string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	uri, err := url.Parse(identity)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{URIs: []*url.URL{uri}}, key)
 	if err != nil {
 		return nil, err
 	}
 	m := field(nil, 1, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 	m = binary.AppendUvarint(append(m, 3<<3), 3600)
-	if identity != "" {
-		value := field(nil, 3, []byte(identity))                                // Value.string_value
-		entry := field(field(nil, 1, []byte("ImpersonatedIdentity")), 2, value) // Struct.fields
-		m = field(m, 4, field(nil, 1, entry))
-	}
+	value := field(nil, 3, []byte(identity))                                // Value.string_value
+	entry := field(field(nil, 1, []byte("ImpersonatedIdentity")), 2, value) // Struct.fields
+	m = field(m, 4, field(nil, 1, entry))
 	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(m)))
 	return append(frame, m...), nil
 }
