@@ -32,7 +32,7 @@ const (
 
 // leftovers are what the mesh keeps in the run directory, which is a mount and stays. The proxy ends after
 // the agent; with its directory gone it cannot leave anything there.
-var leftovers = []string{"agent.sock", "zds", "cni", "ztunnel", "ztunnel", "ztunnel.sock", "ztunnel-snapshot"}
+var leftovers = []string{"agent.sock", "zds", "cni", "ztunnel", "ztunnel.sock", "ztunnel-snapshot"}
 
 // awaitProxies waits for the node's proxies to end, which write until then.
 func awaitProxies(ctx context.Context, runDir string) {
