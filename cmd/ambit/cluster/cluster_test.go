@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	admission "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -155,27 +154,6 @@ func TestCheckFindsIstiosAgent(t *testing.T) {
 	own := &appsv1.DaemonSet{ObjectMeta: meta(Namespace, Ztunnel, map[string]string{"app": "ztunnel"})}
 	got, err := clusterOf(t, "", set, proxy, own).checkMeshes(t.Context())
 	if diff := cmp.Diff([]string{"FAIL daemon set istio-system/istio-cni-node", "FAIL daemon set istio-system/zt"}, states(got)); diff != "" || err != nil {
-		t.Error(diff, err)
-	}
-}
-
-const strictMesh = `{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {namespace: ambit-system, name: all}, spec: {mtls: {mode: STRICT}}}
----
-{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {namespace: lax, name: default}, spec: {mtls: {mode: PERMISSIVE}}}
----
-{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {namespace: lax, name: one}, spec: {selector: {matchLabels: {a: b}}, mtls: {mode: STRICT}}}
-`
-
-func TestCheckWarnsOfWebhooksUnderStrict(t *testing.T) {
-	hook := func(name, ns string) admission.ValidatingWebhook {
-		return admission.ValidatingWebhook{Name: name, ClientConfig: admission.WebhookClientConfig{Service: &admission.ServiceReference{Namespace: ns, Name: "svc"}}}
-	}
-	hooks := &admission.ValidatingWebhookConfiguration{ObjectMeta: meta("", "h", nil), Webhooks: []admission.ValidatingWebhook{
-		hook("bad", "shop"), hook("lax", "lax"), hook("outside", "plain"), {Name: "url"},
-	}}
-	c := clusterOf(t, strictMesh, hooks, namespace("shop", "ambient"), namespace("lax", "ambient"), namespace("plain", ""))
-	got, err := c.checkWebhooks(t.Context())
-	if diff := cmp.Diff([]string{"warn validating webhook bad"}, states(got)); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
 }
