@@ -19,7 +19,7 @@ import (
 // How long a call that failed waits before it is made again, at first and at most.
 const (
 	firstRetry = 200 * time.Millisecond
-	lastRetry  = 10 * time.Second
+	lastRetry  = 3 * time.Second
 )
 
 // apiKind is one kind's lister and watcher. One informer uses it.
