@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -92,6 +93,10 @@ func (c *Cluster) Run(ctx context.Context, w Work) error {
 
 func (c *Cluster) lead(ctx context.Context, w Work) {
 	conditions := &Conditions{Client: c.cfg.Dynamic, Log: c.cfg.Log, Now: c.cfg.Now}
+	gateways := &Gateways{Client: c.cfg.Dynamic, Log: c.cfg.Log, Now: c.cfg.Now}
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() { gateways.Run(ctx) })
 	conditions.Run(ctx, w.Statuses, w.Changed)
 }
 

@@ -9,12 +9,18 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/ambitmesh/ambit/controller/translate"
 )
+
+// emptyDynamic has no objects.
+func emptyDynamic() *dynamicfake.FakeDynamicClient {
+	return dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{gatewayClasses: "GatewayClassList", gateways: "GatewayList"})
+}
 
 // until waits for what must come about; the limit is only for a test that fails.
 func until(t *testing.T, what string, ok func() bool) {
@@ -77,7 +83,7 @@ func TestOneHoldsTheLeaseAndHandsItOver(t *testing.T) {
 func TestAReplicaPublishesItsRoots(t *testing.T) {
 	cs := versioned()
 	authority := mustReplica(t, cs)
-	c, err := New(Config{Client: cs, Dynamic: dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()), Secret: caName, ConfigMap: rootName,
+	c, err := New(Config{Client: cs, Dynamic: emptyDynamic(), Secret: caName, ConfigMap: rootName,
 		Lease: types.NamespacedName{Namespace: "ambit-system", Name: "l"}, Identity: "a", Log: slog.New(slog.DiscardHandler), Now: time.Now, Refresh: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

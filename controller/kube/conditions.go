@@ -2,15 +2,12 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/ambitmesh/ambit/controller/translate"
@@ -103,70 +100,9 @@ func (c *Conditions) write(ctx context.Context, ref translate.Ref, w written) er
 	if w.generation != 0 && w.generation != got.GetGeneration() {
 		return fmt.Errorf("its generation is %d, judged was %d", got.GetGeneration(), w.generation)
 	}
-	conditions, changed := c.merge(got, w.verdict)
+	conditions, changed := merge(conditionsOf(got), ConditionType, w.verdict, got.GetGeneration(), c.Now())
 	if !changed {
 		return nil
 	}
-	// With the version, so that nobody's condition is lost: whoever writes in between makes this a conflict.
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": got.GetResourceVersion()},
-		"status":   map[string]any{"conditions": conditions},
-	})
-	if err != nil {
-		return fmt.Errorf("encode: %w", err)
-	}
-	_, err = client.Patch(ctx, ref.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "ambit-controller"}, "status")
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
-}
-
-// merge returns all conditions with ours in its place, and whether that differs from what there is.
-func (c *Conditions) merge(obj *unstructured.Unstructured, v verdict) (all []any, changed bool) {
-	have, _, err := unstructured.NestedSlice(obj.Object, "status", "conditions")
-	if err != nil {
-		have = nil // something that is no list
-	}
-	now := c.Now().UTC().Format(time.RFC3339)
-	ours := map[string]any{"type": ConditionType, "status": v.status, "reason": v.reason, "message": v.message,
-		"lastTransitionTime": now, "observedGeneration": obj.GetGeneration()}
-	found := false
-	for _, x := range have {
-		old, ok := x.(map[string]any)
-		if !ok || old["type"] != ConditionType {
-			all = append(all, x)
-			continue
-		}
-		if found { // twice: one is enough
-			changed = true
-			continue
-		}
-		found = true
-		if old["status"] == v.status && old["lastTransitionTime"] != nil {
-			ours["lastTransitionTime"] = old["lastTransitionTime"]
-		}
-		changed = old["status"] != v.status || old["reason"] != v.reason || old["message"] != v.message || number(old["observedGeneration"]) != obj.GetGeneration()
-		all = append(all, ours)
-	}
-	if !found {
-		return append(all, ours), true
-	}
-	return all, changed
-}
-
-// number reads an integer as JSON has it: Istio's own encoder writes it as a string.
-func number(v any) int64 {
-	switch n := v.(type) {
-	case int64:
-		return n
-	case float64:
-		return int64(n)
-	case string:
-		var i int64
-		if _, err := fmt.Sscan(n, &i); err == nil {
-			return i
-		}
-	}
-	return 0
+	return patch(ctx, client, got, conditions)
 }

@@ -11,6 +11,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
@@ -109,7 +110,10 @@ func startReplicas(t *testing.T) *replicas {
 			t.Error(err)
 		}
 	})
-	cs, dyn := fake.NewClientset(), dynamicfake.NewSimpleDynamicClient(runtime.NewScheme())
+	gateways := schema.GroupVersion{Group: "gateway.networking.k8s.io", Version: "v1"}
+	cs, dyn := fake.NewClientset(), dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{
+		gateways.WithResource("gatewayclasses"): "GatewayClassList", gateways.WithResource("gateways"): "GatewayList",
+	})
 	r := &replicas{a: a, viewA: newView(dir), viewB: newView(dir)}
 	in := func(id string, v *view) func(*Config) {
 		return func(c *Config) {
