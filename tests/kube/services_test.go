@@ -170,7 +170,7 @@ func externalName(t *testing.T, ns string) {
 	takes(t, ns, asItWas, func() { reaches(t, ns, "client", "http://outside/", "stranger") })
 }
 
-// nodePort: what goes to a node's address is kube-proxy's.
+// nodePort: what goes to a node's address is kube-proxy's, and comes to the pod without an identity.
 func nodePort(t *testing.T, ns string) {
 	expose(t, ns, "node-port", "type: NodePort, "+web)
 	port := kubectl(t, "-n", ns, "get", "service", "node-port", "-o", "jsonpath={.spec.ports[0].nodePort}")
@@ -178,6 +178,10 @@ func nodePort(t *testing.T, ns string) {
 		takes(t, ns, asItWas, func() { reaches(t, ns, "client", "http://"+n.Address+":"+port+"/", "one", "two") })
 	}
 	takes(t, ns, byMesh, func() { reaches(t, ns, "client", "http://node-port/", "one", "two") })
+	strict(t, ns)
+	defer kubectl(t, "-n", ns, "delete", "peerauthentication", "default")
+	refused(t, ns, "client", "http://"+c.Nodes[0].Address+":"+port+"/")
+	reaches(t, ns, "client", "http://node-port/", "one", "two")
 }
 
 func loadBalancer(t *testing.T, ns string) {
@@ -187,8 +191,9 @@ func loadBalancer(t *testing.T, ns string) {
 	takes(t, ns, byMesh, func() { reaches(t, ns, "client", "http://198.51.100.7/", "one", "two") })
 }
 
-// itself: a pod calls the service of which it is the only endpoint.
+// itself: a pod calls the service of which it is the only endpoint. The short name is the pod's own in its
+// hosts file.
 func itself(t *testing.T, ns string) {
 	service(t, ns, "client")
-	takes(t, ns, byMesh, func() { reaches(t, ns, "client", "http://client/", "client") })
+	takes(t, ns, byMesh, func() { reaches(t, ns, "client", "http://client."+ns+"/", "client") })
 }

@@ -70,7 +70,7 @@ func takes(t *testing.T, ns string, mesh bool, do func()) {
 func spread(t *testing.T, ns, from, url string) []string {
 	t.Helper()
 	pods := map[string]bool{podIn(answers(t, ns, from, url)): true}
-	for range 11 {
+	for range 7 {
 		body, err := work(t, ns, from, "get", url)
 		if err != nil {
 			t.Errorf("%s gets %s: %v", from, url, err)
@@ -91,10 +91,12 @@ func podIn(body string) string {
 // be answered by fewer or others.
 func reaches(t *testing.T, ns, from, url string, want ...string) {
 	t.Helper()
+	begin := time.Now()
 	awaitThat(t, 30*time.Second, from+" reaches at "+url, func() error {
 		if got := spread(t, ns, from, url); !slices.Equal(got, want) {
 			return fmt.Errorf("answered by %v, not by %v", got, want)
 		}
 		return nil
 	})
+	t.Logf("%s reaches %v at %s: asked for %.1f s", from, want, url, time.Since(begin).Seconds())
 }
