@@ -2,10 +2,10 @@ package server
 
 import (
 	"context"
-	"errors"
-	"io"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
