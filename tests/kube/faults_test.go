@@ -30,7 +30,7 @@ func underLoad(t *testing.T, ns string, length time.Duration, do func()) {
 	ended := make(chan result, 2)
 	for _, what := range []string{"load", "hold"} {
 		go func() {
-			out, err := work(t, ns, "client", what, "server:9090", length.String())
+			out, err := inPod(t, ns, "client", what, "server:9090", length.String())
 			ended <- result{what, out, err}
 		}()
 	}
@@ -43,6 +43,16 @@ func underLoad(t *testing.T, ns string, length time.Duration, do func()) {
 		}
 		t.Logf("%s for %v: %s", r.what, length, strings.TrimSpace(r.out))
 	}
+}
+
+// inPod runs the workload's program in a pod through the node's runtime: kubectl exec ends with the API
+// server.
+func inPod(t *testing.T, ns, pod string, args ...string) (string, error) {
+	t.Helper()
+	at := strings.Fields(kubectl(t, "-n", ns, "get", "pod", pod, "-o", "jsonpath={.spec.nodeName} {.status.containerStatuses[0].containerID}"))
+	n := c.Node(at[0])
+	exec := []string{c.Cache.Bin() + "/ctr", "-n", "k8s.io", "task", "exec", "--exec-id", args[0], strings.TrimPrefix(at[1], "containerd://"), "/work"}
+	return n.Run(t.Context(), append(exec, args...)...)
 }
 
 // TestRollBoth replaces all agents and all proxies at once.
@@ -101,6 +111,7 @@ func TestLabelCycles(t *testing.T) {
 	ns := namespace(t, false)
 	start(t, pod{namespace: ns, name: "client", node: nodeA}, pod{namespace: ns, name: "server", node: nodeB})
 	service(t, ns, "server")
+	answers(t, ns, "client", "http://server/")
 	length := time.Duration(cycles)*1200*time.Millisecond + 5*time.Second
 	underLoad(t, ns, length, func() {
 		for range cycles {
@@ -170,7 +181,8 @@ func chained(t *testing.T, node string) {
 func TestAgentAway(t *testing.T) {
 	kubectl(t, "-n", "ambit-system", "patch", "daemonset", "ambit-agent", "--type=merge", "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":"none"}}}}}`)
 	t.Cleanup(func() {
-		if err := apply(context.Background()); err != nil {
+		_, err := c.Kubectl(context.Background(), "-n", "ambit-system", "patch", "daemonset", "ambit-agent", "--type=merge", "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":null}}}}}`)
+		if err != nil {
 			t.Error(err)
 		}
 		if err := ready(context.Background()); err != nil {

@@ -126,7 +126,7 @@ func apply(ctx context.Context) error {
 
 func ready(ctx context.Context) error {
 	for _, part := range []string{"deployment/ambit-controller", "daemonset/ambit-agent", "daemonset/ambit-ztunnel"} {
-		if _, err := c.Kubectl(ctx, "-n", "ambit-system", "rollout", "status", part, "--timeout=120s"); err != nil {
+		if _, err := c.Kubectl(ctx, "-n", "ambit-system", "rollout", "status", part, "--timeout=180s"); err != nil {
 			return err
 		}
 	}
