@@ -49,7 +49,11 @@ func underLoad(t *testing.T, ns string, length time.Duration, do func()) {
 // server.
 func inPod(t *testing.T, ns, pod string, args ...string) (string, error) {
 	t.Helper()
-	at := strings.Fields(kubectl(t, "-n", ns, "get", "pod", pod, "-o", "jsonpath={.spec.nodeName} {.status.containerStatuses[0].containerID}"))
+	out, err := c.Kubectl(t.Context(), "-n", ns, "get", "pod", pod, "-o", "jsonpath={.spec.nodeName} {.status.containerStatuses[0].containerID}")
+	if err != nil {
+		return "", err
+	}
+	at := strings.Fields(out)
 	n := c.Node(at[0])
 	exec := []string{c.Cache.Bin() + "/ctr", "-n", "k8s.io", "task", "exec", "--exec-id", args[0], strings.TrimPrefix(at[1], "containerd://"), "/work"}
 	return n.Run(t.Context(), append(exec, args...)...)
