@@ -112,14 +112,16 @@ func partOf(p *corev1.Pod) *Part {
 // whyNot is what the kubelet says of a pod that is not ready.
 func whyNot(p *corev1.Pod) string {
 	for _, s := range p.Status.ContainerStatuses {
+		last := s.LastTerminationState.Terminated
 		switch {
+		case s.State.Waiting != nil && last != nil:
+			return s.State.Waiting.Reason + ": " + ended(last)
 		case s.State.Waiting != nil:
-			if last := s.LastTerminationState.Terminated; last != nil {
-				return fmt.Sprintf("%s: ended with code %d %s", s.State.Waiting.Reason, last.ExitCode, last.Message)
-			}
 			return cmp.Or(s.State.Waiting.Message, s.State.Waiting.Reason)
 		case s.State.Terminated != nil:
-			return fmt.Sprintf("ended with code %d %s", s.State.Terminated.ExitCode, s.State.Terminated.Message)
+			return ended(s.State.Terminated)
+		case !s.Ready && last != nil:
+			return "runs again: " + ended(last)
 		}
 	}
 	for _, c := range p.Status.Conditions {
@@ -128,4 +130,8 @@ func whyNot(p *corev1.Pod) string {
 		}
 	}
 	return "phase " + string(p.Status.Phase)
+}
+
+func ended(s *corev1.ContainerStateTerminated) string {
+	return fmt.Sprintf("ended with code %d %s", s.ExitCode, s.Message)
 }
