@@ -130,7 +130,7 @@ func TestLabelCycles(t *testing.T) {
 	answers(t, ns, "client", "http://server/")
 }
 
-// TestNodeRestart cuts a node's power while its primary CNI's file was rewritten: pods come back captured.
+// TestNodeRestart cuts a node's power: its pods come back captured, and the plugin is in the chain.
 func TestNodeRestart(t *testing.T) {
 	ns := pair(t)
 	b := c.Node(nodeB)
@@ -181,7 +181,7 @@ func chained(t *testing.T, node string) {
 	})
 }
 
-// TestAgentAway: without an agent, pods of the mesh wait and all others start.
+// TestAgentAway: without an agent, CoreDNS and pods outside of the mesh start.
 func TestAgentAway(t *testing.T) {
 	kubectl(t, "-n", "ambit-system", "patch", "daemonset", "ambit-agent", "--type=merge", "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":"none"}}}}}`)
 	t.Cleanup(func() {
