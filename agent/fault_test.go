@@ -252,6 +252,7 @@ func (p *play) linked(pods ...*stage.Pod) error {
 		inodes[ino] = true
 	}
 	var it link.Iterator
+	defer it.Close() // else a link that is found lives on by our own descriptor
 	for it.Next() {
 		info, err := it.Link.Info()
 		if err != nil {

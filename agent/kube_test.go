@@ -36,9 +36,6 @@ type cluster struct {
 }
 
 func newCluster(t *testing.T) *cluster {
-	if testing.Short() { // tests/kernels runs the short tests, where there is one slow CPU and no network but the test's own
-		t.Skip("says nothing about the kernel")
-	}
 	t.Helper()
 	c := &cluster{T: t, api: fakeapi.New(t, podsPath, nsPath), proc: t.TempDir(), now: time.Now()}
 	src, err := objects.NewAPIServer(c.api.Config(), objects.APIOptions{Node: "n1", Kinds: AgentKinds()})

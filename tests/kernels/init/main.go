@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -46,6 +47,9 @@ func prepare() error {
 		return err
 	}
 	fmt.Fprintln(os.Stdout, "BOOTED", unix.ByteSliceToString(u.Release[:]))
+	if err := loopback(); err != nil {
+		return err
+	}
 	order, err := os.ReadFile("/modules/order")
 	if err != nil {
 		return err
@@ -54,6 +58,18 @@ func prepare() error {
 		if err := insert(filepath.Join("/modules", name)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// loopback brings lo up, as on any machine.
+func loopback() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("find lo: %w", err)
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("bring lo up: %w", err)
 	}
 	return nil
 }
