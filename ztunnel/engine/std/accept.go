@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
 const (
@@ -60,7 +60,7 @@ func (e *Engine) accepted(p *pod, c *net.TCPConn, kind engine.Kind) {
 	now := e.opts.Now()
 	p.Usage.LastAccept.Store(now.UnixNano())
 	r := e.record(p, kind, now)
-	r.Source, r.Dest = addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())
+	r.Source, r.Dest = netsock.AddrPort(c.RemoteAddr()), netsock.AddrPort(c.LocalAddr())
 	go func() {
 		defer done()
 		if kind == engine.HBONE {
@@ -73,26 +73,13 @@ func (e *Engine) accepted(p *pod, c *net.TCPConn, kind engine.Kind) {
 
 // begin counts one piece of work for the pod, unless it is gone.
 func (e *Engine) begin(p *pod) (done func(), ok bool) {
-	if !p.inside.enter() {
+	if !p.inside.Enter() {
 		return nil, false
 	}
-	e.work.enter() // never shut
-	return func() { e.work.leave(); p.inside.leave() }, true
+	e.work.Enter() // never shut
+	return func() { e.work.Leave(); p.inside.Leave() }, true
 }
 
 func (e *Engine) record(p *pod, kind engine.Kind, now time.Time) *engine.Record {
 	return &engine.Record{ID: e.lastID.Add(1), Kind: kind, Pod: p.Pod, Accepted: now}
-}
-
-// addrPort unmaps, and drops zones: an address inside a pod needs none.
-func addrPort(a net.Addr) netip.AddrPort {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	return unmap(t.AddrPort())
-}
-
-func unmap(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
 // log collects what is logged.
@@ -46,7 +47,7 @@ func TestNoDescriptors(t *testing.T) {
 	defer unix.Close(fd)
 	restore := limitFDs(t)
 	defer restore()
-	if err := unix.Connect(fd, sockaddr(to)); err != nil {
+	if err := unix.Connect(fd, netsock.Sockaddr(to)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "accept failed", func() bool { return out.has("too many open files") })
@@ -72,7 +73,7 @@ func limitFDs(t *testing.T) (restore func()) {
 // TestUnmapped: addresses are what the mesh knows them by.
 func TestUnmapped(t *testing.T) {
 	for in, want := range map[string]string{"[::ffff:10.0.0.1]:80": "10.0.0.1:80", "[fe80::1%eth0]:80": "[fe80::1]:80", "10.0.0.1:80": "10.0.0.1:80"} {
-		if got := unmap(netip.MustParseAddrPort(in)); got != netip.MustParseAddrPort(want) {
+		if got := netsock.Unmap(netip.MustParseAddrPort(in)); got != netip.MustParseAddrPort(want) {
 			t.Errorf("%s: %s", in, got)
 		}
 	}

@@ -12,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/legs"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 )
 
 // TestPortCollision: the port first chosen belongs to a connection that the client has with the
@@ -37,7 +40,7 @@ func TestPortCollision(t *testing.T) {
 	}
 	defer ln.Close()
 
-	direct, err := s.startAs(p, tuple{netip.AddrPortFrom(client, taken), app})
+	direct, err := s.startAs(p, legs.Tuple{Local: netip.AddrPortFrom(client, taken), Remote: app})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +64,7 @@ func TestPortCollision(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := addrPort(leg.RemoteAddr()); got != netip.AddrPortFrom(client, free) {
+	if got := netsock.AddrPort(leg.RemoteAddr()); got != netip.AddrPortFrom(client, free) {
 		t.Errorf("the application sees %v", got)
 	}
 	_, _ = io.WriteString(leg, "pong")
@@ -73,7 +76,7 @@ func TestPortCollision(t *testing.T) {
 		t.Errorf("%d ports tried", n)
 	}
 	_ = theirs.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
-	if _, err := theirs.Read(make([]byte, 1)); !isTimeout(err) {
+	if _, err := theirs.Read(make([]byte, 1)); !outcome.IsTimeout(err) {
 		t.Errorf("the client's own connection: %v", err)
 	}
 }

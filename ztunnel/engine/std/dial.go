@@ -11,12 +11,15 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/legs"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 )
 
 // dial makes one attempt and notes it in the record.
 func (f *flow) dial(plan engine.Plan) (leg, *engine.DialError) {
 	d := plan.Dial
-	d.Action, d.To = plan.Action, unmap(d.To)
+	d.Action, d.To = plan.Action, netsock.Unmap(d.To)
 	f.rec.Attempts++
 	f.rec.Attempt = engine.Attempt{Dial: d}
 	timeout := positive(d.Timeout, f.e.opts.DialTimeout)
@@ -43,25 +46,25 @@ func (f *flow) direct(ctx context.Context, p *pod, d engine.Dial, marked bool) (
 	l, err := f.e.connect(ctx, p, d, mark)
 	f.rec.Attempt.Connected = f.e.opts.Now().Sub(start)
 	if err != nil {
-		return nil, dialError(err)
+		return nil, outcome.DialError(err)
 	}
 	return l, nil
 }
 
 // connect makes a leg from the pod's own address.
 func (e *Engine) connect(ctx context.Context, p *pod, d engine.Dial, mark uint32) (*tcpLeg, error) {
-	fd, err := p.socket(familyOf(d.To.Addr()))
+	fd, err := p.socket(netsock.FamilyOf(d.To.Addr()))
 	if err != nil {
 		return nil, err
 	}
-	t, err := e.legs.addAfter(d.To, d.Action, func() (netip.AddrPort, error) {
-		if err := setMark(fd, mark); err != nil {
+	t, err := e.legs.AddAfter(d.To, d.Action, func() (netip.AddrPort, error) {
+		if err := netsock.SetMark(fd, mark); err != nil {
 			return netip.AddrPort{}, err
 		}
-		if err := startConnect(fd, d.To); err != nil {
+		if err := netsock.StartConnect(fd, d.To); err != nil {
 			return netip.AddrPort{}, err
 		}
-		return localAddr(fd)
+		return netsock.LocalAddr(fd)
 	})
 	if err != nil {
 		_ = unix.Close(fd)
@@ -71,32 +74,32 @@ func (e *Engine) connect(ctx context.Context, p *pod, d engine.Dial, mark uint32
 }
 
 // finish waits for the connect, and makes the leg that forgets its tuple at its end.
-func (e *Engine) finish(ctx context.Context, fd int, t tuple) (*tcpLeg, error) {
+func (e *Engine) finish(ctx context.Context, fd int, t legs.Tuple) (*tcpLeg, error) {
 	var c *net.TCPConn
-	c, err := finishConnect(ctx, fd, t.remote)
+	c, err := netsock.FinishConnect(ctx, fd, t.Remote)
 	if err != nil {
-		e.legs.remove(t)
+		e.legs.Remove(t)
 		return nil, err
 	}
 	l := newTCPLeg(c)
-	l.release = func() { e.legs.remove(t) }
+	l.release = func() { e.legs.Remove(t) }
 	return l, nil
 }
 
 // deliver makes the leg to the application of a pod, which may be another than the flow's.
 func (f *flow) deliver(ctx context.Context, d engine.Dial) (leg, *engine.DialError) {
 	p := f.e.podOf(d.Pod)
-	if p == nil || !p.inside.enter() {
+	if p == nil || !p.inside.Enter() {
 		return nil, &engine.DialError{Reason: reason.Unreachable, Err: errors.New("the destination pod is not served")}
 	}
 	stop := context.AfterFunc(p.ctx, func() { f.cancel(context.Cause(p.ctx)) })
 	l, err := f.deliverTo(ctx, p, d)
 	if err != nil {
 		stop()
-		p.inside.leave()
+		p.inside.Leave()
 		return nil, err
 	}
-	l.release = joined(l.release, func() { stop(); p.inside.leave() })
+	l.release = joined(l.release, func() { stop(); p.inside.Leave() })
 	return l, nil
 }
 
@@ -114,7 +117,7 @@ func (f *flow) deliverTo(ctx context.Context, p *pod, d engine.Dial) (*tcpLeg, *
 	}
 	f.rec.Attempt.Connected = f.e.opts.Now().Sub(start)
 	if err != nil {
-		return nil, dialError(err)
+		return nil, outcome.DialError(err)
 	}
 	return l, nil
 }

@@ -13,6 +13,10 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/gate"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/legs"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 )
 
 // Engine implements engine.Engine.
@@ -23,8 +27,8 @@ type Engine struct {
 
 	lastID   atomic.Uint64
 	live     registry
-	legs     legs
-	work     gate // flows and peers' connections
+	legs     legs.Set
+	work     gate.Gate // flows and peers' connections
 	draining atomic.Bool
 
 	mu     sync.Mutex
@@ -42,8 +46,8 @@ func New(o Options) *Engine {
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &Engine{
 		opts:      o.withDefaults(),
-		home:      sync.OnceValues(openHome),
-		port:      foreignPort,
+		home:      sync.OnceValues(netsock.OpenHome),
+		port:      legs.Port,
 		pods:      map[*engine.Pod]*pod{},
 		stopSweep: cancel,
 		swept:     make(chan struct{}),
@@ -120,7 +124,7 @@ func (e *Engine) Remove(ep *engine.Pod, why reason.Reason) {
 	if p == nil {
 		return
 	}
-	p.end(&outcome{reason: why})
+	p.end(&outcome.End{Reason: why})
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.pods, ep)
@@ -129,7 +133,7 @@ func (e *Engine) Remove(ep *engine.Pod, why reason.Reason) {
 // Drain stops accepting and waits for the last flow; those left when ctx ends are cut.
 func (e *Engine) Drain(ctx context.Context) error {
 	e.drain(ctx)
-	err := e.work.wait(ctx)
+	err := e.work.Wait(ctx)
 	if err != nil {
 		err = fmt.Errorf("drain: cut %d connections: %w", e.live.len(), err)
 	}
@@ -159,7 +163,7 @@ func (e *Engine) shutdown() {
 	e.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, p := range e.allPods() {
-		wg.Go(func() { p.end(&outcome{reason: reason.Drain}) })
+		wg.Go(func() { p.end(&outcome.End{Reason: reason.Drain}) })
 	}
 	wg.Wait()
 	e.stopSweep()

@@ -3,13 +3,14 @@ package std
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/gate"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 )
 
 // flow is one captured connection, or one tunnel of a peer, from accept to end.
@@ -19,7 +20,7 @@ type flow struct {
 	rec    *engine.Record
 	from   leg // that was accepted
 	ctx    context.Context
-	cancel context.CancelCauseFunc // with an *outcome
+	cancel context.CancelCauseFunc // with an *outcome.End
 	peer   *server                 // whose tunnel it is; nil for captured connections
 	over   queue                   // the tunnel connection that carries it; nil: none
 
@@ -38,10 +39,10 @@ func (e *Engine) newFlow(p *pod, r *engine.Record, from leg) *flow {
 // run lives as long as the connection.
 func (f *flow) run() {
 	defer f.cancel(nil)
-	release, ok := take(&f.p.Usage.Connections, f.p.Limits.Connections)
+	release, ok := gate.Take(&f.p.Usage.Connections, f.p.Limits.Connections)
 	defer release()
 	if !ok {
-		f.end(f.refuse(outcome{reason: reason.Limit, detail: "connections"}))
+		f.end(f.refuse(outcome.End{Reason: reason.Limit, Detail: "connections"}))
 		return
 	}
 	if f.peer != nil { // while nothing is carried, the flow ends with its connection
@@ -52,14 +53,8 @@ func (f *flow) run() {
 	f.end(f.serve())
 }
 
-// take counts one more user of something bounded (0: not), and reports whether the bound allows it.
-func take(n *atomic.Int64, bound int64) (release func(), ok bool) {
-	now := n.Add(1)
-	return func() { n.Add(-1) }, bound == 0 || now <= bound
-}
-
 // serve relays once there is a leg. What it took to make one is off the stack by then.
-func (f *flow) serve() outcome {
+func (f *flow) serve() outcome.End {
 	to, header, why := f.connect()
 	if to == nil {
 		return f.refuse(why)
@@ -68,14 +63,14 @@ func (f *flow) serve() outcome {
 }
 
 // connect obeys the Decider until a leg is made, or tells why there is none.
-func (f *flow) connect() (to leg, header []hpack.HeaderField, why outcome) {
-	if f.rec.Kind != engine.HBONE && f.e.legs.own(f.rec.Kind, f.rec.Source, f.rec.Dest) {
-		return nil, nil, outcome{reason: reason.Loop, detail: "one of our own legs came back"}
+func (f *flow) connect() (to leg, header []hpack.HeaderField, why outcome.End) {
+	if f.rec.Kind != engine.HBONE && f.e.legs.Own(f.rec.Kind, f.rec.Source, f.rec.Dest) {
+		return nil, nil, outcome.End{Reason: reason.Loop, Detail: "one of our own legs came back"}
 	}
 	for plan := f.ask(); ; {
 		switch plan.Action {
 		case engine.Refuse:
-			return nil, nil, refusal(plan)
+			return nil, nil, outcome.Refusal(plan)
 		case engine.Wait:
 			if why := f.wait(plan); why != nil {
 				return nil, nil, *why
@@ -87,10 +82,10 @@ func (f *flow) connect() (to leg, header []hpack.HeaderField, why outcome) {
 				if to != nil {
 					to.cut()
 				}
-				return nil, nil, outcomeOf(f.ctx)
+				return nil, nil, outcome.Of(f.ctx)
 			}
 			if err == nil {
-				return to, plan.Header, outcome{}
+				return to, plan.Header, outcome.End{}
 			}
 			plan = f.e.opts.Decider.Dialed(f.rec, err)
 		}
@@ -104,36 +99,28 @@ func (f *flow) ask() engine.Plan {
 	return f.e.opts.Decider.Accepted(f.rec)
 }
 
-func refusal(plan engine.Plan) outcome {
-	o := outcome{reason: plan.Reason, detail: plan.Detail, status: plan.Status}
-	if o.reason == reason.None {
-		o.reason = reason.Internal
-	}
-	return o
-}
-
 // wait returns nil when it is time to ask again.
-func (f *flow) wait(plan engine.Plan) *outcome {
+func (f *flow) wait(plan engine.Plan) *outcome.End {
 	t := time.NewTimer(plan.Deadline.Sub(f.e.opts.Now()))
 	defer t.Stop()
 	select {
 	case <-plan.Until:
 		return nil
 	case <-t.C:
-		o := refusal(plan)
+		o := outcome.Refusal(plan)
 		return &o
 	case <-f.ctx.Done():
-		o := outcomeOf(f.ctx)
+		o := outcome.Of(f.ctx)
 		return &o
 	}
 }
 
 // refuse ends a flow that carried nothing.
-func (f *flow) refuse(o outcome) outcome {
+func (f *flow) refuse(o outcome.End) outcome.End {
 	if s, ok := f.from.(*streamLeg); ok {
-		status := o.status
+		status := o.Status
 		if status == 0 {
-			status = refusalStatus(o.reason)
+			status = outcome.RefusalStatus(o.Reason)
 		}
 		s.refuse(status)
 		return o
@@ -144,12 +131,12 @@ func (f *flow) refuse(o outcome) outcome {
 
 // carry relays between the two legs, once the Decider has agreed a last time: the record is registered
 // before it is judged again, so no change of policy falls between judgement and register.
-func (f *flow) carry(to leg, header []hpack.HeaderField) outcome {
+func (f *flow) carry(to leg, header []hpack.HeaderField) outcome.End {
 	f.e.live.add(f)
 	defer f.e.live.remove(f)
 	if why, ok := f.establish(); !ok {
 		to.cut()
-		return f.refuse(outcome{reason: why})
+		return f.refuse(outcome.End{Reason: why})
 	}
 	if f.carries != nil {
 		f.carries()
@@ -158,7 +145,7 @@ func (f *flow) carry(to leg, header []hpack.HeaderField) outcome {
 }
 
 // end tells the Decider, once for each record.
-func (f *flow) end(o outcome) {
+func (f *flow) end(o outcome.End) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if t, ok := f.from.(*tcpLeg); ok {
@@ -169,8 +156,8 @@ func (f *flow) end(o outcome) {
 }
 
 // report finishes a record.
-func (e *Engine) report(r *engine.Record, o outcome) {
-	r.Reason, r.Detail = o.reason, o.detail
+func (e *Engine) report(r *engine.Record, o outcome.End) {
+	r.Reason, r.Detail = o.Reason, o.Detail
 	r.Ended = e.opts.Now().Sub(r.Accepted)
 	e.opts.Decider.Closed(r)
 }

@@ -4,38 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/legs"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
-
-// Ports of legs with the client's address lie outside the ephemeral range of clients (32768-60999), so
-// that they hardly ever meet the client's own connections to the same application, and above those that
-// applications like to listen on. Where they run out, for one client and one application that open and
-// close fast, any port will do.
-const (
-	lowPorts, lowFrom   = 32768 - 16384, 16384
-	highPorts, highFrom = 65536 - 61000, 61000
-	allPorts, allFrom   = 65536 - 1024, 1024
-
-	portTries   = 64 // of ports that are taken
-	choosyTries = 32 // the first of them
-)
-
-func foreignPort(try int) uint16 {
-	if try >= choosyTries {
-		return uint16(allFrom + rand.IntN(allPorts))
-	}
-	n := rand.IntN(lowPorts + highPorts)
-	if n < lowPorts {
-		return uint16(lowFrom + n)
-	}
-	return uint16(highFrom + n - lowPorts)
-}
 
 // connectAs makes a leg with the client's address. The application is on this node, so a SYN that stays
 // unanswered for long has probably met a real connection of the client's with the same ports: the first
@@ -55,17 +32,17 @@ func (e *Engine) connectAs(ctx context.Context, p *pod, d engine.Dial, src netip
 // tryAs tries ports until one is free.
 func (e *Engine) tryAs(ctx context.Context, p *pod, d engine.Dial, src netip.Addr) (*tcpLeg, error) {
 	var err error
-	for try := range portTries {
-		t := tuple{netip.AddrPortFrom(src, e.port(try)), d.To}
-		if !e.legs.add(t, d.Action) {
-			err = fmt.Errorf("bind to %s: %w", t.local, unix.EADDRINUSE)
+	for try := range legs.Tries {
+		t := legs.Tuple{Local: netip.AddrPortFrom(src, e.port(try)), Remote: d.To}
+		if !e.legs.Add(t, d.Action) {
+			err = fmt.Errorf("bind to %s: %w", t.Local, unix.EADDRINUSE)
 			continue
 		}
 		var fd int
 		if fd, err = e.startAs(p, t); err == nil {
 			return e.finish(ctx, fd, t)
 		}
-		e.legs.remove(t)
+		e.legs.Remove(t)
 		if !errors.Is(err, unix.EADDRINUSE) && !errors.Is(err, unix.EADDRNOTAVAIL) {
 			return nil, err
 		}
@@ -73,14 +50,14 @@ func (e *Engine) tryAs(ctx context.Context, p *pod, d engine.Dial, src netip.Add
 	return nil, err
 }
 
-func (e *Engine) startAs(p *pod, t tuple) (int, error) {
-	fd, err := p.socket(familyOf(t.remote.Addr()))
+func (e *Engine) startAs(p *pod, t legs.Tuple) (int, error) {
+	fd, err := p.socket(netsock.FamilyOf(t.Remote.Addr()))
 	if err != nil {
 		return -1, err
 	}
-	if err = setMark(fd, p.Mark); err == nil {
-		if err = bindForeign(fd, t.local); err == nil {
-			err = startConnect(fd, t.remote)
+	if err = netsock.SetMark(fd, p.Mark); err == nil {
+		if err = netsock.BindForeign(fd, t.Local); err == nil {
+			err = netsock.StartConnect(fd, t.Remote)
 		}
 	}
 	if err != nil {

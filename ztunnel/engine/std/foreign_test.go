@@ -9,14 +9,15 @@ import (
 	"time"
 
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/legs"
 )
 
 func TestForeignPort(t *testing.T) {
 	for range 100_000 {
-		if p := foreignPort(0); p < 16384 || p >= 32768 && p < 61000 {
+		if p := legs.Port(0); p < 16384 || p >= 32768 && p < 61000 {
 			t.Fatalf("port %d", p)
 		}
-		if p := foreignPort(portTries - 1); p < 1024 {
+		if p := legs.Port(legs.Tries - 1); p < 1024 {
 			t.Fatalf("port %d", p)
 		}
 	}

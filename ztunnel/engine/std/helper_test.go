@@ -14,6 +14,7 @@ import (
 	"github.com/ambitmesh/ambit/internal/identity"
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
 const trustDomain = "cluster.local"
@@ -133,9 +134,9 @@ func (c *certs) set(id identity.ID, cert *identity.Cert) {
 func listenFD(t testing.TB, host string) (int, netip.AddrPort) {
 	t.Helper()
 	a := netip.AddrPortFrom(netip.MustParseAddr(host), 0)
-	fd, err := unix.Socket(familyOf(a.Addr()), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(netsock.FamilyOf(a.Addr()), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err == nil {
-		err = unix.Bind(fd, sockaddr(a))
+		err = unix.Bind(fd, netsock.Sockaddr(a))
 	}
 	if err == nil {
 		err = unix.Listen(fd, 1024)
@@ -143,7 +144,7 @@ func listenFD(t testing.TB, host string) (int, netip.AddrPort) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, err := localAddr(fd)
+	addr, err := netsock.LocalAddr(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +175,7 @@ func serveTCP(t testing.TB, f func(*net.TCPConn)) netip.AddrPort {
 			})
 		}
 	})
-	return addrPort(ln.Addr())
+	return netsock.AddrPort(ln.Addr())
 }
 
 func echo(c *net.TCPConn) {
@@ -210,5 +211,5 @@ func closedPort(t testing.TB) netip.AddrPort {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	return addrPort(ln.Addr())
+	return netsock.AddrPort(ln.Addr())
 }

@@ -3,6 +3,7 @@ package std
 import (
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 )
 
 // establish asks the Decider a last time.
@@ -23,7 +24,7 @@ func (f *flow) rejudge() {
 		return
 	}
 	if why, ok := f.e.opts.Decider.Rejudge(f.rec); !ok {
-		f.cancel(&outcome{reason: why})
+		f.cancel(&outcome.End{Reason: why})
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
 // TestRecheck: a policy that changes ends what it forbids, at both ends, and nothing else.
@@ -71,7 +72,7 @@ func TestKill(t *testing.T) {
 	roundTrip(t, c)
 	roundTrip(t, other)
 	s.Each(func(r *engine.Record) bool {
-		if r.Source == addrPort(c.LocalAddr()) {
+		if r.Source == netsock.AddrPort(c.LocalAddr()) {
 			s.Kill(r.ID, reason.PolicyChanged)
 		}
 		return true

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
 // blackhole returns an address whose connects neither succeed nor fail: a listener with a full queue.
@@ -19,7 +20,7 @@ func blackhole(t testing.TB) netip.AddrPort {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err == nil {
 		t.Cleanup(func() { unix.Close(fd) })
-		err = unix.Bind(fd, sockaddr(netip.MustParseAddrPort("127.0.0.1:0")))
+		err = unix.Bind(fd, netsock.Sockaddr(netip.MustParseAddrPort("127.0.0.1:0")))
 	}
 	if err == nil {
 		err = unix.Listen(fd, 0)
@@ -27,7 +28,7 @@ func blackhole(t testing.TB) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, err := localAddr(fd)
+	addr, err := netsock.LocalAddr(fd)
 	if err != nil {
 		t.Fatal(err)
 	}

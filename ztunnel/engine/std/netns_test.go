@@ -17,6 +17,7 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
 const (
@@ -41,7 +42,7 @@ func podNS(t testing.TB) *os.File {
 	done := make(chan result)
 	go func() {
 		runtime.LockOSThread() // unlocked only at home; else the thread ends with the goroutine
-		home, err := openHome()
+		home, err := netsock.OpenHome()
 		if err != nil {
 			done <- result{nil, err}
 			return
@@ -109,9 +110,9 @@ func setUp(lo netlink.Link, a netip.Addr) error {
 // listenIn opens a listening socket in the pod's namespace.
 func listenIn(t testing.TB, p *pod, a netip.Addr) (int, netip.AddrPort) {
 	t.Helper()
-	fd, err := p.socket(familyOf(a))
+	fd, err := p.socket(netsock.FamilyOf(a))
 	if err == nil {
-		err = unix.Bind(fd, sockaddr(netip.AddrPortFrom(a, 0)))
+		err = unix.Bind(fd, netsock.Sockaddr(netip.AddrPortFrom(a, 0)))
 	}
 	if err == nil {
 		err = unix.Listen(fd, 128)
@@ -119,7 +120,7 @@ func listenIn(t testing.TB, p *pod, a netip.Addr) (int, netip.AddrPort) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, err := localAddr(fd)
+	addr, err := netsock.LocalAddr(fd)
 	if err != nil {
 		t.Fatal(err)
 	}

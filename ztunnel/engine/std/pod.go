@@ -7,16 +7,18 @@ import (
 	"time"
 
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/gate"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 )
 
 // pod is what the engine keeps of a pod that it serves.
 type pod struct {
 	*engine.Pod
 	e      *Engine
-	ctx    context.Context // ends with Remove; the cause is an *outcome
+	ctx    context.Context // ends with Remove; the cause is an *outcome.End
 	cancel context.CancelCauseFunc
-	inside gate // whoever may use the pod's namespace, or a socket in it
-	loops  gate // accept loops
+	inside gate.Gate // whoever may use the pod's namespace, or a socket in it
+	loops  gate.Gate // accept loops
 	pool   pool
 
 	mu        sync.Mutex
@@ -36,10 +38,10 @@ func newPod(e *Engine, ep *engine.Pod) *pod {
 func (p *pod) addListener(ln *net.TCPListener) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.gone || !p.inside.enter() {
+	if p.gone || !p.inside.Enter() {
 		return false
 	}
-	p.loops.enter()
+	p.loops.Enter()
 	p.listeners[ln] = struct{}{}
 	return true
 }
@@ -49,8 +51,8 @@ func (p *pod) dropListener(ln *net.TCPListener) {
 	p.mu.Lock()
 	delete(p.listeners, ln)
 	p.mu.Unlock()
-	p.loops.leave()
-	p.inside.leave()
+	p.loops.Leave()
+	p.inside.Leave()
 }
 
 // addServer reports whether the connection may serve; if so it must be dropped.
@@ -91,18 +93,18 @@ func (p *pod) closeListeners() {
 // drain stops accepting and says goodbye to peers. What runs goes on.
 func (p *pod) drain(ctx context.Context) {
 	p.closeListeners()
-	_ = p.loops.wait(ctx) // what they accepted last is counted as work now
+	_ = p.loops.Wait(ctx) // what they accepted last is counted as work now
 	for _, s := range p.allServers() {
 		s.conn.GoAway()
 	}
 }
 
 // end cuts all that the pod has, and returns when nothing of it is left.
-func (p *pod) end(why *outcome) {
+func (p *pod) end(why *outcome.End) {
 	p.mu.Lock()
 	p.gone = true
 	p.mu.Unlock()
-	p.inside.close()
+	p.inside.Close()
 	p.cancel(why)
 	p.closeListeners()
 	var wg sync.WaitGroup
@@ -111,7 +113,7 @@ func (p *pod) end(why *outcome) {
 	}
 	wg.Go(p.pool.close)
 	wg.Wait()
-	_ = p.inside.wait(context.Background())
+	_ = p.inside.Wait(context.Background())
 }
 
 // sweep is called every second.

@@ -13,6 +13,7 @@ import (
 	"github.com/ambitmesh/ambit/internal/identity"
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 )
 
 // pool holds the mTLS connections that one pod has opened. Peers judge the TCP source address, so pods
@@ -47,7 +48,7 @@ func (l *pool) get(ctx context.Context, d engine.Dial, a *engine.Attempt) (c *po
 		select {
 		case <-w.done:
 		case <-ctx.Done():
-			return nil, false, openError(fmt.Errorf("wait for tunnel connection: %w", context.Cause(ctx)))
+			return nil, false, outcome.OpenError(fmt.Errorf("wait for tunnel connection: %w", context.Cause(ctx)))
 		}
 		if mine {
 			a.Connected, a.Handshake = w.connected, w.handshake
@@ -85,14 +86,14 @@ func (l *pool) take(key poolKey, d engine.Dial) (c *pooled, w *dialing, mine boo
 
 // start dials for all who wait, whatever becomes of the flow that came first. mu is held.
 func (l *pool) start(t *target, w *dialing, d engine.Dial) {
-	if l.closed || !l.p.inside.enter() {
+	if l.closed || !l.p.inside.Enter() {
 		w.err = &engine.DialError{Reason: reason.PodGone, Err: errors.New("the pod is gone")}
 		t.dial = nil
 		close(w.done)
 		return
 	}
 	go func() {
-		defer l.p.inside.leave()
+		defer l.p.inside.Leave()
 		ctx, cancel := context.WithTimeout(l.p.ctx, positive(d.Timeout, l.p.e.opts.DialTimeout))
 		defer cancel()
 		w.conn, w.err = l.dial(ctx, d, w)
@@ -145,7 +146,7 @@ func (l *pool) distrust(own *identity.Cert, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c := range l.all {
-		if !c.peer.trusted(own, now) {
+		if !c.peer.Trusted(own, now) {
 			c.until = time.Time{}
 			c.cc.GoAway()
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/ambitmesh/ambit/internal/identity"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/trust"
 )
 
 // target is one place that is connected to.
@@ -28,7 +29,7 @@ type dialing struct {
 type pooled struct {
 	cc    *hbone.ClientConn
 	own   *identity.Cert
-	peer  peer
+	peer  trust.Peer
 	until time.Time // takes no tunnels from then on
 }
 

@@ -1,28 +1,9 @@
 package std
 
 import (
-	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 )
-
-const (
-	mostQueued   = 16 << 20 // of one connection, hbone's default
-	leastQueued  = 2 << 20
-	leastWindow  = 64 << 10
-	queuedToOpen = 128 // streams that nobody reads, so many may be open before they hold up the others
-)
-
-// queueConfig bounds what one more tunnel connection may queue: a quarter of the pod's budget for the
-// first, less for each that follows, but always enough to work. boundQueues guards the sum.
-func (p *pod) queueConfig() hbone.Config {
-	cfg := hbone.Config{Now: p.e.opts.Now, MaxBuffered: mostQueued}
-	if p.Limits.Queued > 0 {
-		share := p.Limits.Queued / (4 * max(1, p.Usage.Tunnels.Load()))
-		cfg.MaxBuffered = int(min(max(share, leastQueued), mostQueued))
-	}
-	cfg.StreamWindow = max(cfg.MaxBuffered/queuedToOpen, leastWindow)
-	return cfg
-}
 
 // queue is a tunnel connection of either end.
 type queue interface {
@@ -60,7 +41,7 @@ func (p *pod) boundQueues() {
 func (e *Engine) cutQueue(q queue) {
 	for _, f := range e.live.all() {
 		if f.over == q {
-			f.cancel(&outcome{reason: reason.Limit, detail: "the pod's tunnels have queued too much"})
+			f.cancel(&outcome.End{Reason: reason.Limit, Detail: "the pod's tunnels have queued too much"})
 		}
 	}
 	go q.Close()

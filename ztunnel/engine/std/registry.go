@@ -5,6 +5,7 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 )
 
 // registry holds the flows whose leg was made, by record.
@@ -62,7 +63,7 @@ func (e *Engine) Each(f func(*engine.Record) bool) {
 // Kill ends one established record.
 func (e *Engine) Kill(id uint64, why reason.Reason) {
 	if f := e.live.get(id); f != nil {
-		f.cancel(&outcome{reason: why})
+		f.cancel(&outcome.End{Reason: why})
 	}
 }
 
@@ -78,7 +79,7 @@ func (e *Engine) Recheck() {
 			continue
 		}
 		for _, s := range p.allServers() {
-			if !s.peer.trusted(c, now) {
+			if !s.peer.Trusted(c, now) {
 				s.conn.GoAway()
 			}
 		}

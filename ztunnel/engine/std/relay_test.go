@@ -14,6 +14,7 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
 // plainSide relays outbound connections to app in plaintext.
@@ -62,7 +63,7 @@ func TestRelay(t *testing.T) {
 		}
 		r := s.d.ended(engine.Outbound, 1)[0]
 		if r.Reason != reason.None || r.Sent.Load() != 15 || r.Received.Load() != 15 || r.First <= 0 || r.Ended < r.First ||
-			r.Source != addrPort(c.LocalAddr()) || r.Dest != to || r.Attempts != 1 || r.TCPInfo.RTT == 0 {
+			r.Source != netsock.AddrPort(c.LocalAddr()) || r.Dest != to || r.Attempts != 1 || r.TCPInfo.RTT == 0 {
 			t.Errorf("record: %q %q sent %d received %d first %v ended %v source %v dest %v attempts %d info %+v", r.Reason, r.Detail,
 				r.Sent.Load(), r.Received.Load(), r.First, r.Ended, r.Source, r.Dest, r.Attempts, r.TCPInfo)
 		}

@@ -11,12 +11,15 @@ import (
 	"github.com/ambitmesh/ambit/internal/identity"
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/gate"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/trust"
 )
 
 // server is one connection of a peer to the pod.
 type server struct {
 	conn    *hbone.ServerConn
-	peer    peer
+	peer    trust.Peer
 	id      identity.ID
 	expires time.Time // the end of the peer's certificate
 	ctx     context.Context
@@ -24,10 +27,10 @@ type server struct {
 
 // serveTunnels lives as long as a peer's connection. r is its record, of which only a failure is told.
 func (e *Engine) serveTunnels(p *pod, from *tcpLeg, r *engine.Record) {
-	releaseTunnel, ok := take(&p.Usage.Tunnels, p.Limits.Tunnels)
+	releaseTunnel, ok := gate.Take(&p.Usage.Tunnels, p.Limits.Tunnels)
 	defer releaseTunnel()
 	if !ok {
-		e.fail(from, r, outcome{reason: reason.Limit, detail: "tunnel connections"})
+		e.fail(from, r, outcome.End{Reason: reason.Limit, Detail: "tunnel connections"})
 		return
 	}
 	s, why := e.handshake(p, from, r)
@@ -48,8 +51,8 @@ func (e *Engine) serveTunnels(p *pod, from *tcpLeg, r *engine.Record) {
 }
 
 // fail ends a connection that never carried a tunnel.
-func (e *Engine) fail(from *tcpLeg, r *engine.Record, o outcome) {
-	if o.reason == reason.Limit || o.reason == reason.PodGone || o.reason == reason.Drain {
+func (e *Engine) fail(from *tcpLeg, r *engine.Record, o outcome.End) {
+	if o.Reason == reason.Limit || o.Reason == reason.PodGone || o.Reason == reason.Drain {
 		from.cut()
 	} else {
 		linger(from)
@@ -78,38 +81,38 @@ const (
 )
 
 // handshake proves both ends.
-func (e *Engine) handshake(p *pod, from *tcpLeg, r *engine.Record) (*server, *outcome) {
-	release, ok := take(&p.Usage.Handshakes, p.Limits.Handshakes)
+func (e *Engine) handshake(p *pod, from *tcpLeg, r *engine.Record) (*server, *outcome.End) {
+	release, ok := gate.Take(&p.Usage.Handshakes, p.Limits.Handshakes)
 	defer release()
 	if !ok {
-		return nil, &outcome{reason: reason.Limit, detail: "handshakes"}
+		return nil, &outcome.End{Reason: reason.Limit, Detail: "handshakes"}
 	}
 	own, err := e.cert(p.ctx, p.Identity)
 	if err != nil {
-		return nil, e.gone(p, &outcome{reason: reason.IdentityError, detail: err.Error()})
+		return nil, e.gone(p, &outcome.End{Reason: reason.IdentityError, Detail: err.Error()})
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, e.opts.HandshakeTimeout)
 	defer cancel()
 	tc := tls.Server(from, identity.ServerConfig(func() (*identity.Cert, error) { return own, nil }, e.opts.TrustDomain, e.opts.Now))
 	if err := tc.HandshakeContext(ctx); err != nil {
-		return nil, e.gone(p, &outcome{reason: tlsReason(err), detail: "handshake: " + err.Error()})
+		return nil, e.gone(p, &outcome.End{Reason: outcome.TLSReason(err), Detail: "handshake: " + err.Error()})
 	}
 	chain := tc.ConnectionState().PeerCertificates
 	id, err := identity.PeerID(chain[0])
 	if err != nil {
-		return nil, &outcome{reason: reason.TLSFailure, detail: err.Error()}
+		return nil, &outcome.End{Reason: reason.TLSFailure, Detail: err.Error()}
 	}
-	s := &server{peer: peer{chain: chain, roots: own.Roots}, id: id, expires: chain[0].NotAfter}
-	cfg := p.queueConfig()
+	s := &server{peer: trust.Peer{Chain: chain, Roots: own.Roots}, id: id, expires: chain[0].NotAfter}
+	cfg := gate.Queue(p.Pod, p.e.opts.Now)
 	cfg.OnBadRequest = func(err error) { e.badRequest(p, s, r, err) }
 	s.conn = hbone.NewServer(tc, cfg)
 	return s, nil
 }
 
 // gone is why, unless the pod is.
-func (e *Engine) gone(p *pod, why *outcome) *outcome {
+func (e *Engine) gone(p *pod, why *outcome.End) *outcome.End {
 	if p.ctx.Err() != nil {
-		o := outcomeOf(p.ctx)
+		o := outcome.Of(p.ctx)
 		return &o
 	}
 	return why
@@ -118,7 +121,7 @@ func (e *Engine) gone(p *pod, why *outcome) *outcome {
 // badRequest tells of a request that was answered 400: a record that nobody was asked about.
 func (e *Engine) badRequest(p *pod, s *server, of *engine.Record, err error) {
 	r := e.tunnelRecord(p, s, of)
-	e.report(r, outcome{reason: reason.BadRequest, detail: err.Error()})
+	e.report(r, outcome.End{Reason: reason.BadRequest, Detail: err.Error()})
 }
 
 func (e *Engine) tunnelRecord(p *pod, s *server, of *engine.Record) *engine.Record {
@@ -151,9 +154,9 @@ func (e *Engine) acceptTunnels(p *pod, s *server, of *engine.Record) {
 	}
 }
 
-func lostPeer(err error) *outcome {
+func lostPeer(err error) *outcome.End {
 	if errors.Is(err, hbone.ErrGone) {
-		return &outcome{reason: reason.TunnelLost, detail: "the peer has left"}
+		return &outcome.End{Reason: reason.TunnelLost, Detail: "the peer has left"}
 	}
-	return &outcome{reason: reason.TunnelLost, detail: fmt.Sprintf("the peer's connection: %v", err)}
+	return &outcome.End{Reason: reason.TunnelLost, Detail: fmt.Sprintf("the peer's connection: %v", err)}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/ambitmesh/ambit/internal/identity/testca"
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 )
 
 // refusedConn connects and wants a reset.
@@ -96,7 +97,7 @@ func TestExpiredClient(t *testing.T) {
 	c := tls.Client(connect(t, m.in), &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{old.TLS}, NextProtos: []string{"h2"}})
 	if err := c.Handshake(); err == nil {
 		_, err = c.Read(make([]byte, 1))
-		if !isAlert(err) {
+		if !outcome.IsAlert(err) {
 			t.Errorf("read: %v, want an alert", err)
 		}
 	}

@@ -11,6 +11,9 @@ import (
 	"github.com/ambitmesh/ambit/internal/identity"
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/gate"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/trust"
 )
 
 // openTries is how often a tunnel is opened before its attempt has failed. Nothing was sent through it
@@ -34,11 +37,11 @@ func (f *flow) tunnel(ctx context.Context, d engine.Dial) (leg, *engine.DialErro
 			return &streamLeg{Stream: s}, nil
 		case err == nil:
 			_ = s.Close()
-			return nil, statusError(status)
+			return nil, outcome.StatusError(status)
 		case errors.Is(err, hbone.ErrNoRoom) && ctx.Err() == nil:
 			continue // another flow was quicker
 		case try == openTries || ctx.Err() != nil || !again(err, fresh):
-			return nil, openError(err)
+			return nil, outcome.OpenError(err)
 		}
 		f.p.pool.discard(c)
 		try++
@@ -47,7 +50,7 @@ func (f *flow) tunnel(ctx context.Context, d engine.Dial) (leg, *engine.DialErro
 
 // again reports whether the peer did not act on the stream, or the connection died of age.
 func again(err error, fresh bool) bool {
-	if is(err, hbone.ErrRefused, hbone.ErrGone) {
+	if outcome.Is(err, hbone.ErrRefused, hbone.ErrGone) {
 		return true
 	}
 	return !fresh && errors.Is(err, hbone.ErrConnLost)
@@ -74,7 +77,7 @@ func (l *pool) dial(ctx context.Context, d engine.Dial, w *dialing) (*pooled, *e
 	if err != nil {
 		return nil, &engine.DialError{Reason: reason.IdentityError, Err: err}
 	}
-	release, ok := take(&p.Usage.Tunnels, p.Limits.Tunnels)
+	release, ok := gate.Take(&p.Usage.Tunnels, p.Limits.Tunnels)
 	if !ok {
 		release()
 		return nil, &engine.DialError{Reason: reason.Limit, Err: errors.New("the pod's tunnel connections")}
@@ -84,7 +87,7 @@ func (l *pool) dial(ctx context.Context, d engine.Dial, w *dialing) (*pooled, *e
 	w.connected = p.e.opts.Now().Sub(start)
 	if err != nil {
 		release()
-		return nil, dialError(err)
+		return nil, outcome.DialError(err)
 	}
 	c, derr := l.handshake(ctx, tcp, own, d, w)
 	if derr != nil {
@@ -96,7 +99,7 @@ func (l *pool) dial(ctx context.Context, d engine.Dial, w *dialing) (*pooled, *e
 
 func (l *pool) handshake(ctx context.Context, tcp *tcpLeg, own *identity.Cert, d engine.Dial, w *dialing) (*pooled, *engine.DialError) {
 	p := l.p
-	release, ok := take(&p.Usage.Handshakes, p.Limits.Handshakes)
+	release, ok := gate.Take(&p.Usage.Handshakes, p.Limits.Handshakes)
 	defer release()
 	if !ok {
 		return nil, &engine.DialError{Reason: reason.Limit, Err: errors.New("the pod's handshakes")}
@@ -107,19 +110,19 @@ func (l *pool) handshake(ctx context.Context, tcp *tcpLeg, own *identity.Cert, d
 	w.handshake = p.e.opts.Now().Sub(start)
 	if err != nil {
 		err = fmt.Errorf("handshake with %s: %w", d.To, err)
-		if isTimeout(err) {
-			return nil, dialError(err)
+		if outcome.IsTimeout(err) {
+			return nil, outcome.DialError(err)
 		}
-		return nil, &engine.DialError{Reason: tlsReason(err), Err: err}
+		return nil, &engine.DialError{Reason: outcome.TLSReason(err), Err: err}
 	}
-	cc, err := hbone.NewClient(tc, p.queueConfig())
+	cc, err := hbone.NewClient(tc, gate.Queue(p.Pod, p.e.opts.Now))
 	if err != nil {
 		return nil, &engine.DialError{Reason: reason.TLSFailure, Err: err}
 	}
 	chain := tc.ConnectionState().PeerCertificates
-	until := earlier(leafUntil(own.Leaf), leafUntil(chain[0]))
+	until := trust.Earlier(trust.LeafUntil(own.Leaf), trust.LeafUntil(chain[0]))
 	if soon := p.e.opts.Now().Add(useAtLeast); until.Before(soon) {
 		until = soon
 	}
-	return &pooled{cc: cc, own: own, peer: peer{chain: chain, roots: own.Roots}, until: until}, nil
+	return &pooled{cc: cc, own: own, peer: trust.Peer{Chain: chain, Roots: own.Roots}, until: until}, nil
 }

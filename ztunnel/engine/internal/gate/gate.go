@@ -1,20 +1,21 @@
-package std
+// Package gate counts who works with what is to be taken away, and bounds how many may.
+package gate
 
 import (
 	"context"
 	"sync"
 )
 
-// gate counts who is inside. Once shut it lets nobody in.
-type gate struct {
+// Gate counts who is inside. Once shut it lets nobody in.
+type Gate struct {
 	mu    sync.Mutex
 	shut  bool
 	n     int
 	empty chan struct{} // closed when the last one leaves; nil while nobody waits for it
 }
 
-// enter reports whether the caller is let in; if so it must leave.
-func (g *gate) enter() bool {
+// Enter reports whether the caller is let in; if so it must leave.
+func (g *Gate) Enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.shut {
@@ -24,7 +25,8 @@ func (g *gate) enter() bool {
 	return true
 }
 
-func (g *gate) leave() {
+// Leave lets one go.
+func (g *Gate) Leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.n--
@@ -34,14 +36,15 @@ func (g *gate) leave() {
 	}
 }
 
-func (g *gate) close() {
+// Close lets nobody in any more.
+func (g *Gate) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.shut = true
 }
 
-// wait returns when nobody is inside, or with ctx's cause.
-func (g *gate) wait(ctx context.Context) error {
+// Wait returns when nobody is inside, or with ctx's cause.
+func (g *Gate) Wait(ctx context.Context) error {
 	g.mu.Lock()
 	if g.n == 0 {
 		g.mu.Unlock()

@@ -1,4 +1,4 @@
-package std
+package netsock
 
 import (
 	"context"
@@ -12,22 +12,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func familyOf(a netip.Addr) int {
+// FamilyOf returns the socket family of an unmapped address.
+func FamilyOf(a netip.Addr) int {
 	if a.Is4() {
 		return unix.AF_INET
 	}
 	return unix.AF_INET6
 }
 
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
+// Sockaddr is for system calls.
+func Sockaddr(a netip.AddrPort) unix.Sockaddr {
 	if a.Addr().Is4() {
 		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
 	}
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
-// setMark marks what the socket sends.
-func setMark(fd int, mark uint32) error {
+// SetMark marks what the socket sends.
+func SetMark(fd int, mark uint32) error {
 	if mark == 0 {
 		return nil
 	}
@@ -37,8 +39,8 @@ func setMark(fd int, mark uint32) error {
 	return nil
 }
 
-// bindForeign gives the socket an address that is not its host's.
-func bindForeign(fd int, a netip.AddrPort) error {
+// BindForeign gives the socket an address that is not its host's.
+func BindForeign(fd int, a netip.AddrPort) error {
 	level, opt := unix.SOL_IP, unix.IP_TRANSPARENT
 	if a.Addr().Is6() {
 		level, opt = unix.SOL_IPV6, unix.IPV6_TRANSPARENT
@@ -49,14 +51,14 @@ func bindForeign(fd int, a netip.AddrPort) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return fmt.Errorf("let socket share its address: %w", err)
 	}
-	if err := unix.Bind(fd, sockaddr(a)); err != nil {
+	if err := unix.Bind(fd, Sockaddr(a)); err != nil {
 		return fmt.Errorf("bind to %s: %w", a, err)
 	}
 	return nil
 }
 
-// localAddr is what the socket is bound to.
-func localAddr(fd int) (netip.AddrPort, error) {
+// LocalAddr is what the socket is bound to.
+func LocalAddr(fd int) (netip.AddrPort, error) {
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("ask for socket's address: %w", err)
@@ -70,17 +72,17 @@ func localAddr(fd int) (netip.AddrPort, error) {
 	return netip.AddrPort{}, fmt.Errorf("ask for socket's address: %w", os.ErrInvalid)
 }
 
-// startConnect returns nil if the connect has begun, or is done already.
-func startConnect(fd int, to netip.AddrPort) error {
-	err := unix.Connect(fd, sockaddr(to))
+// StartConnect returns nil if the connect has begun, or is done already.
+func StartConnect(fd int, to netip.AddrPort) error {
+	err := unix.Connect(fd, Sockaddr(to))
 	if err == nil || errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.EINTR) {
 		return nil
 	}
 	return fmt.Errorf("connect to %s: %w", to, err)
 }
 
-// finishConnect waits for a connect that has begun. It takes over fd.
-func finishConnect(ctx context.Context, fd int, to netip.AddrPort) (*net.TCPConn, error) {
+// FinishConnect waits for a connect that has begun. It takes over fd.
+func FinishConnect(ctx context.Context, fd int, to netip.AddrPort) (*net.TCPConn, error) {
 	f := os.NewFile(uintptr(fd), "tcp") // non-blocking: known to the netpoller
 	defer f.Close()
 	if err := waitConnect(ctx, f); err != nil {
@@ -108,7 +110,7 @@ func waitConnect(ctx context.Context, f *os.File) error {
 	var result error
 	err = raw.Write(func(fd uintptr) bool {
 		var done bool
-		done, result = connected(int(fd))
+		done, result = Connected(int(fd))
 		return done
 	})
 	switch {
@@ -120,8 +122,8 @@ func waitConnect(ctx context.Context, f *os.File) error {
 	return err
 }
 
-// connected reports whether the connect has ended, and how.
-func connected(fd int) (bool, error) {
+// Connected reports whether the connect has ended, and how.
+func Connected(fd int) (bool, error) {
 	code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return true, os.NewSyscallError("getsockopt", err)
@@ -131,4 +133,18 @@ func connected(fd int) (bool, error) {
 	}
 	_, err = unix.Getpeername(fd)
 	return err == nil, nil
+}
+
+// AddrPort unmaps, and drops zones: an address inside a pod needs none.
+func AddrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return Unmap(t.AddrPort())
+}
+
+// Unmap drops what IPv6 may put around an address.
+func Unmap(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }

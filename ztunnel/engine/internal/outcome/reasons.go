@@ -1,4 +1,4 @@
-package std
+package outcome
 
 import (
 	"context"
@@ -14,24 +14,25 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
 
-// dialError names the reason of a failed connect.
-func dialError(err error) *engine.DialError {
+// DialError names the reason of a failed connect.
+func DialError(err error) *engine.DialError {
 	return &engine.DialError{Reason: connectReason(err), Err: err}
 }
 
 func connectReason(err error) reason.Reason {
 	switch {
-	case isTimeout(err):
+	case IsTimeout(err):
 		return reason.ConnectTimeout
-	case is(err, unix.ECONNREFUSED, unix.ECONNRESET):
+	case Is(err, unix.ECONNREFUSED, unix.ECONNRESET):
 		return reason.ConnectRefused
-	case is(err, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENETDOWN, unix.ECONNABORTED, unix.EINVAL, unix.EADDRNOTAVAIL):
+	case Is(err, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENETDOWN, unix.ECONNABORTED, unix.EINVAL, unix.EADDRNOTAVAIL):
 		return reason.Unreachable
 	}
 	return reason.Internal
 }
 
-func is(err error, targets ...error) bool {
+// Is reports whether err is one of the targets.
+func Is(err error, targets ...error) bool {
 	for _, t := range targets {
 		if errors.Is(err, t) {
 			return true
@@ -40,12 +41,13 @@ func is(err error, targets ...error) bool {
 	return false
 }
 
-func isTimeout(err error) bool {
-	return is(err, unix.ETIMEDOUT, os.ErrDeadlineExceeded, context.DeadlineExceeded)
+// IsTimeout reports whether err says that time was up.
+func IsTimeout(err error) bool {
+	return Is(err, unix.ETIMEDOUT, os.ErrDeadlineExceeded, context.DeadlineExceeded)
 }
 
-// tlsReason names the reason of a failed handshake.
-func tlsReason(err error) reason.Reason {
+// TLSReason names the reason of a failed handshake.
+func TLSReason(err error) reason.Reason {
 	switch {
 	case errors.Is(err, identity.ErrTrustDomain):
 		return reason.TrustDomain
@@ -55,29 +57,29 @@ func tlsReason(err error) reason.Reason {
 	return reason.TLSFailure
 }
 
-// openError names the reason why a tunnel could not be opened on a connection.
-func openError(err error) *engine.DialError {
+// OpenError names the reason why a tunnel could not be opened on a connection.
+func OpenError(err error) *engine.DialError {
 	why := reason.TunnelLost
 	switch {
-	case isTimeout(err):
+	case IsTimeout(err):
 		why = reason.ConnectTimeout
-	case is(err, hbone.ErrHeaders, hbone.ErrAuthority):
+	case Is(err, hbone.ErrHeaders, hbone.ErrAuthority):
 		why = reason.BadRequest
-	case isAlert(err):
+	case IsAlert(err):
 		why = reason.TLSFailure
 	}
 	return &engine.DialError{Reason: why, Err: err}
 }
 
-// isAlert reports whether the peer ended TLS: in TLS 1.3 it does so after our side of the handshake, if
+// IsAlert reports whether the peer ended TLS: in TLS 1.3 it does so after our side of the handshake, if
 // it does not like our certificate.
-func isAlert(err error) bool {
+func IsAlert(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "remote error"
 }
 
-// statusError names the reason of a tunnel that was answered, but not with 200.
-func statusError(status int) *engine.DialError {
+// StatusError names the reason of a tunnel that was answered, but not with 200.
+func StatusError(status int) *engine.DialError {
 	why := reason.PeerUnavailable
 	switch {
 	case status == 400 || status == 431:

@@ -1,0 +1,27 @@
+package gate
+
+import (
+	"time"
+
+	"github.com/ambitmesh/ambit/internal/hbone"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
+)
+
+const (
+	mostQueued   = 16 << 20 // of one connection, hbone's default
+	leastQueued  = 2 << 20
+	leastWindow  = 64 << 10
+	queuedToOpen = 128 // streams that nobody reads, so many may be open before they hold up the others
+)
+
+// Queue bounds what one more tunnel connection of the pod may queue: a quarter of the pod's budget for the
+// first, less for each that follows, but always enough to work. The engine guards the sum.
+func Queue(p *engine.Pod, now func() time.Time) hbone.Config {
+	cfg := hbone.Config{Now: now, MaxBuffered: mostQueued}
+	if p.Limits.Queued > 0 {
+		share := p.Limits.Queued / (4 * max(1, p.Usage.Tunnels.Load()))
+		cfg.MaxBuffered = int(min(max(share, leastQueued), mostQueued))
+	}
+	cfg.StreamWindow = max(cfg.MaxBuffered/queuedToOpen, leastWindow)
+	return cfg
+}
