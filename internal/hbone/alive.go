@@ -2,17 +2,11 @@ package hbone
 
 import (
 	"encoding/binary"
-	"errors"
 	"math/rand/v2"
 	"time"
 
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
-)
-
-var (
-	errPingTimeout = errors.New("ping was not answered")
-	errStuck       = errors.New("peer takes no data")
-	errNoSettings  = errors.New("no SETTINGS in time")
 )
 
 // alive is what finds a dead peer: a timer that looks every PingEvery whether frames came, and pings
@@ -43,7 +37,7 @@ func (c *conn) tick() {
 		return
 	}
 	if err := c.look(c.cfg.Now()); err != nil {
-		c.end(lost(err), nil)
+		c.end(h2.Lost(err), nil)
 		return
 	}
 	c.ticker.Reset(c.cfg.PingEvery)
@@ -54,11 +48,11 @@ func (c *conn) look(now time.Time) error {
 	frames := c.frames.Load()
 	quiet := frames == c.seen
 	c.seen = frames
-	if !c.peer.known {
-		return errNoSettings
+	if !c.peer.Known {
+		return h2.ErrNoSettings
 	}
 	if c.stuck(now) {
-		return errStuck
+		return h2.ErrStuck
 	}
 	switch {
 	case !quiet && !c.pingAt.IsZero():
@@ -67,7 +61,7 @@ func (c *conn) look(now time.Time) error {
 	case c.pingAt.IsZero():
 		c.sendPing(now)
 	case now.Sub(c.pingAt) >= c.cfg.PingTimeout:
-		return errPingTimeout
+		return h2.ErrPingTimeout
 	}
 	return nil
 }
@@ -100,7 +94,7 @@ func (c *conn) probe() {
 
 func (c *conn) onPing(f *http2.PingFrame) error {
 	if !f.IsAck() {
-		if err := c.chargeReply(f.Type); err != nil {
+		if err := c.meters.ChargeReply(f.Type); err != nil {
 			return err
 		}
 		_ = c.fr.WritePing(true, f.Data)
@@ -109,10 +103,10 @@ func (c *conn) onPing(f *http2.PingFrame) error {
 	}
 	switch {
 	case !c.pingAt.IsZero() && f.Data == c.ping:
-		c.sampleRTT(c.cfg.Now().Sub(c.pingAt))
+		c.inflow.Sample(c.cfg.Now().Sub(c.pingAt))
 		c.pingAt = time.Time{}
 	case c.leaving && !c.final && f.Data == c.drainPing:
 		c.lastGoAway()
 	}
-	return c.charge(f.Type)
+	return c.meters.Charge(f.Type)
 }

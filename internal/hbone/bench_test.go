@@ -6,20 +6,21 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 )
 
 // BenchmarkEmit encodes DATA frames; BenchmarkReadFrames reads them.
 func BenchmarkEmit(b *testing.B) {
-	c := &conn{peer: initialPeer()}
-	c.writer.sendWin = maxWindow
+	c := &conn{peer: h2.InitialPeer()}
+	c.writer.sendWin = h2.MaxWindow
 	s := &Stream{c: c}
 	s.canWrite.L = &c.mu
-	out, data := make([]byte, 0, batchSize), make([]byte, dataFrame)
-	b.SetBytes(dataFrame)
+	out, data := make([]byte, 0, batchSize), make([]byte, h2.MaxData)
+	b.SetBytes(h2.MaxData)
 	b.ReportAllocs()
 	for b.Loop() {
-		s.out, s.sendWin, c.sendWin = data, maxWindow, maxWindow
+		s.out, s.sendWin, c.sendWin = data, h2.MaxWindow, h2.MaxWindow
 		out = c.emit(out[:0], s, batchSize)
 	}
 }
@@ -37,12 +38,13 @@ func (e *endless) Read(p []byte) (int, error) {
 
 func BenchmarkReadWindowUpdate(b *testing.B) {
 	c := newConn(nil, Config{}, true)
-	c.peer.known = true
+	c.peer.Known = true
 	c.rd.r = &endless{frame: []byte{0, 0, 4, byte(http2.FrameWindowUpdate), 0, 0, 0, 0, 0, 0, 0, 0, 1}}
 	c.writing = true
 	b.ReportAllocs()
 	for b.Loop() {
-		c.noise.left, c.sendWin = noiseBurst, 0
+		c.sendWin = 0
+		c.meters.SentData()
 		if err := c.readFrame(); err != nil {
 			b.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -32,7 +33,7 @@ func (cc *ClientConn) Open(ctx context.Context, req *Request) (*Stream, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("open tunnel: %w", err)
 	}
-	fields, err := req.fields()
+	fields, err := req.Fields()
 	if err != nil {
 		return nil, fmt.Errorf("open tunnel: %w", err)
 	}
@@ -45,7 +46,7 @@ func (cc *ClientConn) Open(ctx context.Context, req *Request) (*Stream, error) {
 	if c.room() == 0 {
 		return nil, fmt.Errorf("open tunnel: %w", ErrNoRoom)
 	}
-	if err := c.fits(fields); err != nil {
+	if err := c.peer.Fits(fields); err != nil {
 		return nil, fmt.Errorf("open tunnel: %w", err)
 	}
 	s := c.newStream(c.nextID, req)
@@ -63,10 +64,10 @@ func (cc *ClientConn) Room() int {
 }
 
 func (c *conn) room() int {
-	if c.err != nil || c.leaving || c.left || c.nextID > maxWindow {
+	if c.err != nil || c.leaving || c.left || c.nextID > h2.MaxWindow {
 		return 0
 	}
-	most := int(min(uint32(c.cfg.MaxStreams), c.peer.maxStreams))
+	most := int(min(uint32(c.cfg.MaxStreams), c.peer.MaxStreams))
 	return max(0, most-len(c.streams))
 }
 

@@ -2,12 +2,12 @@ package hbone
 
 import (
 	"bytes"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -33,28 +33,25 @@ type conn struct {
 	lastPeer uint32 // highest stream the peer opened
 	nextID   uint32 // next stream that we open
 	idleFrom time.Time
-	peer     peerSettings
+	peer     h2.Peer
 
-	writer // what is to be sent
-	inflow // what may be received
+	writer           // what is to be sent
+	inflow h2.Inflow // what may be received
 
 	accept  []*Stream // opened by the peer, not yet taken by Accept
 	arrived sync.Cond
 
 	alive
 	drain
-	noise  meter // frames that carry nothing
-	resets meter // streams that were opened in vain
+	meters h2.Meters
 }
 
 func newConn(nc net.Conn, cfg Config, server bool) *conn {
-	cfg = cfg.withDefaults(server)
+	cfg = cfg.WithDefaults(server)
 	c := &conn{
 		nc: nc, cfg: cfg, server: server, nextID: 1,
 		done: make(chan struct{}), shut: make(chan struct{}),
-		streams: map[uint32]*Stream{}, peer: initialPeer(),
-		noise:  newMeter(noiseRate, noiseBurst, cfg.Now),
-		resets: newMeter(float64(cfg.MaxStreams), float64(4*cfg.MaxStreams), cfg.Now),
+		streams: map[uint32]*Stream{}, peer: h2.InitialPeer(),
 	}
 	c.idleFrom = cfg.Now()
 	c.arrived.L = &c.mu
@@ -62,11 +59,11 @@ func newConn(nc net.Conn, cfg Config, server bool) *conn {
 	c.fr = http2.NewFramer((*ctrlWriter)(c), &c.rd)
 	c.fr.SetMaxReadFrameSize(uint32(cfg.MaxFrame))
 	c.fr.MaxHeaderListSize = uint32(cfg.MaxHeaderList)
-	c.fr.ReadMetaHeaders = hpack.NewDecoder(hpackTable, nil)
+	c.fr.ReadMetaHeaders = hpack.NewDecoder(h2.HpackTable, nil)
 	c.fr.SetReuseFrames()
 	c.enc = hpack.NewEncoder(&c.block)
-	c.sendWin = rfcWindow
-	c.recvWin, c.window = rfcWindow, int64(cfg.ConnWindow)
+	c.sendWin = h2.RFCWindow
+	c.inflow, c.meters = h2.NewInflow(&c.cfg), h2.NewMeters(&c.cfg)
 	return c
 }
 
@@ -112,31 +109,31 @@ func (c *conn) Idle() time.Duration {
 func (c *conn) Buffered() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return int(c.unread)
+	return int(c.inflow.Unread)
 }
 
 // Close ends the connection and every stream on it at once. It returns when the connection is
 // closed, within seconds at most.
 func (c *conn) Close() error {
 	c.mu.Lock()
-	c.end(ErrGone, &connError{http2.ErrCodeNo, ""})
+	c.end(ErrGone, &h2.ConnError{Code: http2.ErrCodeNo})
 	c.mu.Unlock()
 	<-c.shut
 	return nil
 }
 
 // end closes the connection once, with a last GOAWAY if one is given. mu is held.
-func (c *conn) end(cause error, goaway *connError) {
+func (c *conn) end(cause error, goaway *h2.ConnError) {
 	if c.err != nil {
 		return
 	}
 	c.err = cause
 	if goaway != nil {
-		_ = c.fr.WriteGoAway(c.lastPeer, goaway.code, []byte(goaway.what))
+		_ = c.fr.WriteGoAway(c.lastPeer, goaway.Code, []byte(goaway.What))
 	}
 	c.ready = ring{}
 	for _, s := range c.streams {
-		s.fail(lost(cause))
+		s.fail(h2.Lost(cause))
 	}
 	c.arrived.Broadcast()
 	close(c.done)
@@ -153,7 +150,7 @@ func (c *conn) drop(s *Stream) {
 	}
 	s.gone = true
 	delete(c.streams, s.id)
-	c.ungrow(s)
+	c.inflow.Ungrow(&s.flow)
 	if !s.closed {
 		c.held++
 	}
@@ -173,10 +170,6 @@ func (c *conn) idleStream(id uint32) bool {
 	return id%2 == 0 || id >= c.nextID
 }
 
-func protocolError(format string, a ...any) error {
-	return connError{http2.ErrCodeProtocol, fmt.Sprintf(format, a...)}
-}
-
 // ctrlWriter lets the Framer append to the control frames that wait. mu is held.
 type ctrlWriter conn
 
@@ -191,15 +184,7 @@ func (c *conn) headers(id uint32, end bool, fields []hpack.HeaderField) {
 	for _, f := range fields {
 		_ = c.enc.WriteField(f) // a bytes.Buffer takes everything
 	}
-	frag := c.block.Bytes()
-	first := frag[:min(len(frag), c.peer.maxFrame)]
-	_ = c.fr.WriteHeaders(http2.HeadersFrameParam{
-		StreamID: id, BlockFragment: first, EndStream: end, EndHeaders: len(first) == len(frag)})
-	for frag = frag[len(first):]; len(frag) > 0; {
-		n := min(len(frag), c.peer.maxFrame)
-		_ = c.fr.WriteContinuation(id, n == len(frag), frag[:n])
-		frag = frag[n:]
-	}
+	h2.WriteHeaders(c.fr, id, end, c.block.Bytes(), c.peer.MaxFrame)
 	if c.block.Cap() > 4*kib {
 		c.block = bytes.Buffer{}
 	}

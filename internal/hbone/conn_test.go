@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 )
 
@@ -112,7 +113,7 @@ func TestHeaderLimits(t *testing.T) {
 		t.Fatalf("beyond the peer's limit: %v", err)
 	}
 	cc.mu.Lock()
-	cc.peer.headerList = 1 << 30 // a peer that does not care
+	cc.peer.HeaderList = 1 << 30 // a peer that does not care
 	cc.mu.Unlock()
 	st, err := cc.Open(t.Context(), big)
 	if err != nil {
@@ -173,7 +174,7 @@ func TestPingTimeout(t *testing.T) {
 		if took := time.Since(start); !errors.Is(err, ErrConnLost) || took < 30*time.Second || took > 40*time.Second {
 			t.Errorf("after %v: %v", took, err)
 		}
-		if !errors.Is(cc.Err(), errPingTimeout) {
+		if !errors.Is(cc.Err(), h2.ErrPingTimeout) {
 			t.Errorf("lost by %v", cc.Err())
 		}
 	})
@@ -199,7 +200,7 @@ func TestStuckPeer(t *testing.T) {
 		}()
 		start := time.Now()
 		<-cc.Done()
-		if took := time.Since(start); !errors.Is(cc.Err(), errStuck) || took > 40*time.Second {
+		if took := time.Since(start); !errors.Is(cc.Err(), h2.ErrStuck) || took > 40*time.Second {
 			t.Errorf("after %v: %v", took, cc.Err())
 		}
 		s.Close()
@@ -234,7 +235,7 @@ func TestSilentPeer(t *testing.T) {
 		sc := NewServer(s, Config{})
 		start := time.Now()
 		<-sc.Done()
-		if took := time.Since(start); !errors.Is(sc.Err(), errNoSettings) || took != 10*time.Second {
+		if took := time.Since(start); !errors.Is(sc.Err(), h2.ErrNoSettings) || took != 10*time.Second {
 			t.Errorf("after %v: %v", took, sc.Err())
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 )
 
@@ -35,7 +36,7 @@ func (c *conn) onData(fh http2.FrameHeader) error {
 // readPadding returns the lengths of data and padding of a DATA frame.
 func (c *conn) readPadding(fh http2.FrameHeader) (n, pad int, err error) {
 	if fh.StreamID == 0 {
-		return 0, 0, protocolError("DATA on stream 0")
+		return 0, 0, h2.Protocolf("DATA on stream 0")
 	}
 	n = int(fh.Length)
 	if !fh.Flags.Has(http2.FlagDataPadded) {
@@ -43,13 +44,13 @@ func (c *conn) readPadding(fh http2.FrameHeader) (n, pad int, err error) {
 	}
 	var b [1]byte
 	if n == 0 {
-		return 0, 0, connError{http2.ErrCodeFrameSize, "padded DATA without a pad length"}
+		return 0, 0, h2.Fatal(http2.ErrCodeFrameSize, "padded DATA without a pad length")
 	}
 	if _, err := io.ReadFull(c.nc, b[:]); err != nil {
 		return 0, 0, fmt.Errorf("read pad length: %w", err)
 	}
 	if pad = int(b[0]); pad > n-1 {
-		return 0, 0, protocolError("more padding than frame")
+		return 0, 0, h2.Protocolf("more padding than frame")
 	}
 	return n - 1 - pad, pad, nil
 }
@@ -61,24 +62,24 @@ func (c *conn) admitData(fh http2.FrameHeader, n int) (*Stream, error) {
 	defer c.mu.Unlock()
 	size := int64(fh.Length)
 	if c.idleStream(fh.StreamID) {
-		return nil, protocolError("DATA on idle stream %d", fh.StreamID)
+		return nil, h2.Protocolf("DATA on idle stream %d", fh.StreamID)
 	}
-	if size > c.recvWin {
-		return nil, connError{http2.ErrCodeFlowControl, "connection window exceeded"}
+	if size > c.inflow.RecvWin {
+		return nil, h2.Fatal(http2.ErrCodeFlowControl, "connection window exceeded")
 	}
-	c.recvWin -= size
+	c.inflow.RecvWin -= size
 	s := c.streams[fh.StreamID]
 	if s == nil {
-		return nil, c.charge(fh.Type)
+		return nil, c.meters.Charge(fh.Type)
 	}
 	if code, why := s.refuseData(size); why != "" {
-		c.breakStream(s, code, connError{code, why})
+		c.breakStream(s, code, h2.Fatal(code, why))
 		return nil, nil
 	}
-	s.recvWin -= size
+	s.flow.RecvWin -= size
 	if n == 0 && !fh.Flags.Has(http2.FlagDataEndStream) {
 		s.credit()
-		return s, c.charge(fh.Type)
+		return s, c.meters.Charge(fh.Type)
 	}
 	return s, nil
 }
@@ -90,7 +91,7 @@ func (s *Stream) refuseData(size int64) (http2.ErrCode, string) {
 		return http2.ErrCodeStreamClosed, "DATA after END_STREAM"
 	case !s.c.server && !s.answered:
 		return http2.ErrCodeProtocol, "DATA before the response"
-	case size > s.recvWin:
+	case size > s.flow.RecvWin:
 		return http2.ErrCodeFlowControl, "stream window exceeded"
 	}
 	return 0, ""
@@ -133,7 +134,6 @@ func (c *conn) filled(s *Stream, ch *chunk, m int) {
 		return
 	}
 	ch.w += m
-	s.unread += int64(m)
-	c.unread += int64(m)
+	c.inflow.Received(&s.flow, m)
 	s.canRead.Broadcast()
 }

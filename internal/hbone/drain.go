@@ -6,11 +6,9 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 )
-
-// finalAfter bounds how long a server that leaves still takes streams sent before its peer knew.
-const finalAfter = time.Second
 
 // drain is the state of an orderly end: RFC 9113 6.8's two GOAWAY frames, then the last stream.
 type drain struct {
@@ -37,7 +35,7 @@ func (c *conn) GoAway() {
 	_ = c.fr.WriteGoAway(1<<31-1, http2.ErrCodeNo, nil)
 	binary.BigEndian.PutUint64(c.drainPing[:], rand.Uint64())
 	_ = c.fr.WritePing(false, c.drainPing)
-	c.finalTimer = time.AfterFunc(finalAfter, func() {
+	c.finalTimer = time.AfterFunc(h2.FinalAfter, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.lastGoAway()
@@ -59,7 +57,7 @@ func (c *conn) lastGoAway() {
 // drained ends the connection when it is leaving and its last stream is gone. mu is held.
 func (c *conn) drained() {
 	if len(c.streams) == 0 && len(c.accept) == 0 && (c.final || c.left && !c.server) {
-		c.end(ErrGone, &connError{http2.ErrCodeNo, ""})
+		c.end(ErrGone, &h2.ConnError{Code: http2.ErrCodeNo})
 	}
 }
 
@@ -75,5 +73,5 @@ func (c *conn) onGoAway(f *http2.GoAwayFrame) error {
 		}
 	}
 	c.drained()
-	return c.charge(f.Type)
+	return c.meters.Charge(f.Type)
 }

@@ -5,14 +5,9 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 )
-
-// frameBudget bounds the bytes of one frame beside DATA, or of one header block with all its
-// CONTINUATION frames, over twice the header list.
-const frameBudget = 32 * kib
-
-var errBudget = connError{http2.ErrCodeEnhanceYourCalm, "endless header block"}
 
 // budgetReader ends a header block that never ends, empty CONTINUATION frames included.
 type budgetReader struct {
@@ -22,7 +17,7 @@ type budgetReader struct {
 
 func (b *budgetReader) Read(p []byte) (int, error) {
 	if b.left < len(p) {
-		return 0, errBudget
+		return 0, h2.ErrBudget
 	}
 	n, err := b.r.Read(p)
 	b.left -= n
@@ -37,13 +32,13 @@ func (c *conn) readLoop() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var ce connError
+	var ce h2.ConnError
 	switch {
 	case c.err != nil:
 	case errors.As(err, &ce):
-		c.end(lost(err), &ce)
+		c.end(h2.Lost(err), &ce)
 	default:
-		c.end(lost(err), nil)
+		c.end(h2.Lost(err), nil)
 	}
 }
 
@@ -56,21 +51,21 @@ func (c *conn) readPreface() error {
 		return fmt.Errorf("read preface: %w", err)
 	}
 	if string(got[:]) != http2.ClientPreface {
-		return protocolError("not an HTTP/2 preface")
+		return h2.Protocolf("not an HTTP/2 preface")
 	}
 	return nil
 }
 
 // readFrame reads and acts on one frame.
 func (c *conn) readFrame() error {
-	c.rd.left = 2*c.cfg.MaxHeaderList + c.cfg.MaxFrame + frameBudget
+	c.rd.left = c.cfg.Budget()
 	fh, err := c.fr.ReadFrameHeader()
 	if err != nil {
-		return mapReadError(err)
+		return h2.MapReadError(err)
 	}
 	c.frames.Add(1)
-	if !c.peer.known && fh.Type != http2.FrameSettings {
-		return protocolError("first frame is %v", fh.Type)
+	if !c.peer.Known && fh.Type != http2.FrameSettings {
+		return h2.Protocolf("first frame is %v", fh.Type)
 	}
 	if fh.Type == http2.FrameData {
 		return c.onData(fh)
@@ -80,21 +75,9 @@ func (c *conn) readFrame() error {
 		return c.onStreamError(fh, se)
 	}
 	if err != nil {
-		return mapReadError(err)
+		return h2.MapReadError(err)
 	}
 	return c.dispatch(f)
-}
-
-// mapReadError turns the Framer's errors into ours.
-func mapReadError(err error) error {
-	var code http2.ConnectionError
-	switch {
-	case errors.Is(err, http2.ErrFrameTooLarge):
-		return connError{http2.ErrCodeFrameSize, "frame too large"}
-	case errors.As(err, &code):
-		return connError{http2.ErrCode(code), "malformed frame"}
-	}
-	return err
 }
 
 // dispatch acts on a frame that is not DATA.
@@ -116,9 +99,9 @@ func (c *conn) dispatch(f http2.Frame) error {
 	case *http2.GoAwayFrame:
 		return c.onGoAway(f)
 	case *http2.PushPromiseFrame:
-		return protocolError("push promise")
+		return h2.Protocolf("push promise")
 	}
-	return c.charge(f.Header().Type) // PRIORITY, and whatever else there may be, means nothing here
+	return c.meters.Charge(f.Header().Type) // PRIORITY, and whatever else there may be, means nothing here
 }
 
 // onStreamError answers a frame that is malformed in a way that concerns its stream alone.
@@ -129,18 +112,18 @@ func (c *conn) onStreamError(fh http2.FrameHeader, se http2.StreamError) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.idleStream(se.StreamID) && fh.Type != http2.FramePriority {
-		return protocolError("%v on idle stream %d", fh.Type, se.StreamID)
+		return h2.Protocolf("%v on idle stream %d", fh.Type, se.StreamID)
 	}
 	if s := c.streams[se.StreamID]; s != nil {
 		c.breakStream(s, se.Code, se)
 	}
-	return c.charge(fh.Type)
+	return c.meters.Charge(fh.Type)
 }
 
 // breakStream resets a stream for what its peer did. mu is held.
 func (c *conn) breakStream(s *Stream, code http2.ErrCode, why error) {
 	if s.err == nil {
-		s.err = fmt.Errorf("tunnel broken by its peer: %w", why)
+		s.err = h2.Broken(why)
 	}
 	s.reset(code)
 	s.wakeAll()
@@ -148,19 +131,19 @@ func (c *conn) breakStream(s *Stream, code http2.ErrCode, why error) {
 
 func (c *conn) onReset(f *http2.RSTStreamFrame) error {
 	if c.idleStream(f.StreamID) {
-		return protocolError("reset of idle stream %d", f.StreamID)
+		return h2.Protocolf("reset of idle stream %d", f.StreamID)
 	}
 	s := c.streams[f.StreamID]
 	if s == nil {
-		return c.charge(f.Type)
+		return c.meters.Charge(f.Type)
 	}
 	inVain := c.server && !s.answered
 	if !s.remoteEnd {
 		s.discard()
 	}
-	s.fail(resetError{f.ErrCode})
+	s.fail(h2.ResetError{Code: f.ErrCode})
 	if inVain {
-		return c.chargeReset()
+		return c.meters.ChargeReset()
 	}
 	return nil
 }
@@ -168,26 +151,26 @@ func (c *conn) onReset(f *http2.RSTStreamFrame) error {
 func (c *conn) onWindowUpdate(f *http2.WindowUpdateFrame) error {
 	by := int64(f.Increment)
 	if f.StreamID == 0 {
-		if c.sendWin += by; c.sendWin > maxWindow {
-			return connError{http2.ErrCodeFlowControl, "connection window overflow"}
+		if c.sendWin += by; c.sendWin > h2.MaxWindow {
+			return h2.Fatal(http2.ErrCodeFlowControl, "connection window overflow")
 		}
 		c.wake()
-		return c.charge(f.Type)
+		return c.meters.Charge(f.Type)
 	}
 	if c.idleStream(f.StreamID) {
-		return protocolError("window update on idle stream %d", f.StreamID)
+		return h2.Protocolf("window update on idle stream %d", f.StreamID)
 	}
 	if s := c.streams[f.StreamID]; s != nil {
 		c.widen(s, by)
 	}
-	return c.charge(f.Type)
+	return c.meters.Charge(f.Type)
 }
 
 // widen changes what may be sent on s, by a WINDOW_UPDATE or new SETTINGS. mu is held.
 func (c *conn) widen(s *Stream, by int64) {
-	if s.sendWin += by; s.sendWin > maxWindow {
+	if s.sendWin += by; s.sendWin > h2.MaxWindow {
 		c.breakStream(s, http2.ErrCodeFlowControl,
-			connError{http2.ErrCodeFlowControl, "stream window overflow"})
+			h2.Fatal(http2.ErrCodeFlowControl, "stream window overflow"))
 		return
 	}
 	s.enqueue()

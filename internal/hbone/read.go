@@ -75,8 +75,7 @@ func (s *Stream) lend(w io.Writer) (int, error) {
 
 // consumed gives credit for n bytes that were read. mu is held.
 func (s *Stream) consumed(n int) {
-	s.unread -= int64(n)
-	s.c.unread -= int64(n)
+	s.c.inflow.Read(&s.flow, n)
 	s.credit()
 	s.c.creditConn()
 }

@@ -22,8 +22,8 @@ type Request struct {
 	Header []hpack.HeaderField
 }
 
-// parseRequest reads a CONNECT request and refuses all else (RFC 9113 8.3.1 and 8.5).
-func parseRequest(mh *http2.MetaHeadersFrame) (*Request, error) {
+// ParseRequest reads a CONNECT request and refuses all else (RFC 9113 8.3.1 and 8.5).
+func ParseRequest(mh *http2.MetaHeadersFrame) (*Request, error) {
 	req := &Request{}
 	if err := req.takePseudo(mh.PseudoFields()); err != nil {
 		return nil, err
@@ -93,9 +93,9 @@ func setOnce(dst *string, v string) {
 	}
 }
 
-// fields returns the request as a header list. What differs from tunnel to tunnel is kept out of the
+// Fields returns the request as a header list. What differs from tunnel to tunnel is kept out of the
 // peer's header table.
-func (r *Request) fields() ([]hpack.HeaderField, error) {
+func (r *Request) Fields() ([]hpack.HeaderField, error) {
 	if _, _, _, _, err := ParseAuthority(r.Authority); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHeaders, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -70,7 +71,7 @@ func (s *Stream) Respond(status int, hdr ...hpack.HeaderField) error {
 		return s.err
 	}
 	fields := append([]hpack.HeaderField{{Name: ":status", Value: strconv.Itoa(status)}}, hdr...)
-	if err := c.fits(fields); err != nil {
+	if err := c.peer.Fits(fields); err != nil {
 		return err
 	}
 	s.answered, s.status = true, status
@@ -98,7 +99,7 @@ func (c *conn) onOpen(mh *http2.MetaHeadersFrame) error {
 	if mh.Truncated {
 		return c.onBadRequest(mh.StreamID, 431, mh.StreamEnded(), fmt.Errorf("%w: larger than %d bytes", ErrHeaders, c.cfg.MaxHeaderList))
 	}
-	req, err := parseRequest(mh)
+	req, err := ParseRequest(mh)
 	if err != nil {
 		return c.onBadRequest(mh.StreamID, 400, mh.StreamEnded(), err)
 	}
@@ -106,12 +107,12 @@ func (c *conn) onOpen(mh *http2.MetaHeadersFrame) error {
 	defer c.mu.Unlock()
 	c.lastPeer = mh.StreamID
 	if c.final || len(c.streams) >= c.cfg.MaxStreams {
-		c.ctrl = appendReset(c.ctrl, mh.StreamID, http2.ErrCodeRefusedStream)
+		c.ctrl = h2.AppendReset(c.ctrl, mh.StreamID, http2.ErrCodeRefusedStream)
 		c.wake()
-		return c.chargeReset()
+		return c.meters.ChargeReset()
 	}
 	if c.held > 4*c.cfg.MaxStreams {
-		return connError{http2.ErrCodeEnhanceYourCalm, "streams come and go faster than they can be served"}
+		return h2.Fatal(http2.ErrCodeEnhanceYourCalm, "streams come and go faster than they can be served")
 	}
 	if c.err != nil {
 		return c.err
@@ -133,8 +134,8 @@ func (c *conn) onBadRequest(id uint32, status int, ended bool, why error) error 
 	c.lastPeer = id
 	c.headers(id, true, []hpack.HeaderField{{Name: ":status", Value: strconv.Itoa(status)}})
 	if !ended {
-		c.ctrl = appendReset(c.ctrl, id, http2.ErrCodeNo)
+		c.ctrl = h2.AppendReset(c.ctrl, id, http2.ErrCodeNo)
 	}
 	c.wake()
-	return c.chargeReset()
+	return c.meters.ChargeReset()
 }

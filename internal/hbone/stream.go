@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -28,11 +29,8 @@ type Stream struct {
 	header   []hpack.HeaderField
 
 	in        queue
-	unread    int64
-	recvWin   int64 // what the peer may still send
-	window    int64 // what recvWin is filled up to
-	credited  time.Time
-	remoteEnd bool // the peer has ended its side
+	flow      h2.Flow // of what is received
+	remoteEnd bool    // the peer has ended its side
 	canRead   sync.Cond
 
 	out      []byte // what the writer waits to have sent
@@ -53,8 +51,7 @@ type Stream struct {
 }
 
 func (c *conn) newStream(id uint32, req *Request) *Stream {
-	s := &Stream{c: c, id: id, req: req,
-		recvWin: int64(c.cfg.StreamWindow), window: int64(c.cfg.StreamWindow), sendWin: c.peer.window}
+	s := &Stream{c: c, id: id, req: req, flow: c.inflow.Stream(), sendWin: c.peer.Window}
 	s.canRead.L, s.canWrite.L = &c.mu, &c.mu
 	c.streams[id] = s
 	return s
@@ -134,7 +131,7 @@ func (s *Stream) reset(code http2.ErrCode) {
 		return
 	}
 	s.out, s.endOut = nil, false
-	s.c.ctrl = appendReset(s.c.ctrl, s.id, code)
+	s.c.ctrl = h2.AppendReset(s.c.ctrl, s.id, code)
 	s.c.drop(s)
 	s.c.wake()
 }
@@ -151,8 +148,7 @@ func (s *Stream) fail(err error) {
 
 // discard throws away what was received and not read. mu is held.
 func (s *Stream) discard() {
-	s.c.unread -= s.unread
-	s.unread = 0
+	s.c.inflow.Discard(&s.flow)
 	s.in.clear()
 	s.c.creditConn()
 }
@@ -173,7 +169,7 @@ func (s *Stream) localEnded(out []byte) []byte {
 		return out
 	}
 	if !s.remoteEnd {
-		out = appendReset(out, s.id, s.cutCode())
+		out = h2.AppendReset(out, s.id, s.cutCode())
 	}
 	s.c.drop(s)
 	return out

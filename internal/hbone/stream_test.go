@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -194,7 +195,7 @@ func TestDeadlines(t *testing.T) {
 	}
 	_ = s.SetDeadline(time.Now().Add(20 * time.Millisecond))
 	n, err := s.Write(make([]byte, mib)) // more than the window
-	if !errors.Is(err, os.ErrDeadlineExceeded) || n != defaultStreamWindow {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || n != h2.DefaultStreamWindow {
 		t.Fatalf("write: %d, %v", n, err)
 	}
 	_ = s.SetDeadline(time.Time{})
@@ -218,13 +219,13 @@ func TestSlowReader(t *testing.T) {
 		s := open(t, cc)
 		go s.Write(make([]byte, mib))
 	}
-	eventually(t, "windows are full", func() bool { return sc.Buffered() == 19*defaultStreamWindow })
+	eventually(t, "windows are full", func() bool { return sc.Buffered() == 19*h2.DefaultStreamWindow })
 	s := open(t, cc)
 	go func() { _, _ = s.Write(make([]byte, 4*mib)); _ = s.CloseWrite() }()
 	if n, err := io.Copy(io.Discard, s); n != 4*mib || err != nil {
 		t.Fatalf("%d, %v", n, err)
 	}
-	if got := sc.Buffered(); got != 19*defaultStreamWindow {
+	if got := sc.Buffered(); got != 19*h2.DefaultStreamWindow {
 		t.Errorf("buffered %d", got)
 	}
 }

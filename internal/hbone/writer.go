@@ -2,19 +2,16 @@ package hbone
 
 import (
 	"bytes"
-	"encoding/binary"
 	"runtime"
 	"sync"
 
-	"golang.org/x/net/http2"
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2/hpack"
 )
 
 const (
-	frameHeader = 9        // RFC 9113 4.1
-	batchSize   = 64 * kib // bytes gathered into one write
-	dataFrame   = 16375    // payload of a DATA frame that fills a 16 KiB TLS record with its header
-	frameFloor  = 1 * kib  // a batch is full when less than this is left
+	batchSize  = 64 * kib // bytes gathered into one write
+	frameFloor = 1 * kib  // a batch is full when less than this is left
 )
 
 // writer holds what waits to be sent. Control frames are encoded at once and go first, in order;
@@ -27,7 +24,6 @@ type writer struct {
 	sendWin int64  // what the peer lets us send on the connection
 	writing bool   // somebody writes to nc now
 	batches uint64 // writes to nc that have ended
-	replies int    // answers to PING and SETTINGS in ctrl
 	onShut  func() // set from the connection's end until nc is closed
 }
 
@@ -87,7 +83,7 @@ func (c *conn) writeBatch() (more bool) {
 	c.batches++
 	if err != nil {
 		c.ctrl, c.ready = nil, ring{}
-		c.end(lost(err), nil)
+		c.end(h2.Lost(err), nil)
 		return false
 	}
 	return len(c.ctrl) > 0 || c.ready.n > 0
@@ -96,12 +92,12 @@ func (c *conn) writeBatch() (more bool) {
 // fill gathers control frames, then a DATA frame of each ready stream in turn. mu is held.
 func (c *conn) fill(out []byte) []byte {
 	out = append(out, c.ctrl...)
-	c.replies = 0
+	c.meters.Replied()
 	if c.ctrl = c.ctrl[:0]; cap(c.ctrl) > 4*kib {
 		c.ctrl = nil
 	}
 	for idle := 0; idle < c.ready.n; {
-		room := batchSize - len(out) - frameHeader
+		room := batchSize - len(out) - h2.FrameHeader
 		if room < frameFloor {
 			break
 		}
@@ -120,18 +116,18 @@ func (c *conn) fill(out []byte) []byte {
 
 // emit appends one DATA frame of s, and what ends the stream if this was its last. mu is held.
 func (c *conn) emit(out []byte, s *Stream, room int) []byte {
-	n := min(len(s.out), dataFrame, c.peer.maxFrame, room, int(max(min(s.sendWin, c.sendWin), 0)))
+	n := min(len(s.out), h2.MaxData, c.peer.MaxFrame, room, int(max(min(s.sendWin, c.sendWin), 0)))
 	last := s.endOut && n == len(s.out)
 	if n == 0 && !last {
 		return out
 	}
-	out = appendDataHeader(out, s.id, n, last)
+	out = h2.AppendDataHeader(out, s.id, n, last)
 	out = append(out, s.out[:n]...)
 	s.out = s.out[n:]
 	s.sent += n
 	s.sendWin -= int64(n)
 	c.sendWin -= int64(n)
-	c.noise.earn(dataEarns)
+	c.meters.SentData()
 	if len(s.out) == 0 && n > 0 {
 		s.out = nil // the writer's again
 		s.canWrite.Broadcast()
@@ -140,21 +136,6 @@ func (c *conn) emit(out []byte, s *Stream, room int) []byte {
 		out = s.localEnded(out)
 	}
 	return out
-}
-
-func appendDataHeader(out []byte, id uint32, n int, last bool) []byte {
-	flags := byte(0)
-	if last {
-		flags = byte(http2.FlagDataEndStream)
-	}
-	out = append(out, byte(n>>16), byte(n>>8), byte(n), byte(http2.FrameData), flags)
-	return binary.BigEndian.AppendUint32(out, id)
-}
-
-func appendReset(out []byte, id uint32, code http2.ErrCode) []byte {
-	out = append(out, 0, 0, 4, byte(http2.FrameRSTStream), 0)
-	out = binary.BigEndian.AppendUint32(out, id)
-	return binary.BigEndian.AppendUint32(out, uint32(code))
 }
 
 // ring is the queue of streams that have something to send, linked through them.

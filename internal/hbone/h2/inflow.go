@@ -1,0 +1,119 @@
+package h2
+
+import "time"
+
+// Inflow is the receiving side of flow control for a connection, in bytes.
+//
+// Credit on the connection is given back as data arrives, not as it is read, so that a stream which is
+// not read holds up no other; a stream is held up by its own window, and all of them by MaxBuffered.
+type Inflow struct {
+	RecvWin int64         // what the peer may still send
+	Unread  int64         // received, not yet read, all streams
+	RTT     time.Duration // the shortest round trip seen; 0 before the first
+
+	window int64 // what RecvWin is filled up to
+	grown  int64 // what the streams' windows have grown by, together
+	cfg    *Config
+}
+
+// Flow is the receiving side of one stream.
+type Flow struct {
+	RecvWin  int64 // what the peer may still send
+	Unread   int64 // received, not yet read
+	window   int64 // what RecvWin is filled up to
+	credited time.Time
+}
+
+// NewInflow returns the windows of a connection with the settings, defaults filled in.
+func NewInflow(cfg *Config) Inflow {
+	return Inflow{RecvWin: RFCWindow, window: int64(cfg.ConnWindow), cfg: cfg}
+}
+
+// Stream returns the windows of a new stream.
+func (c *Inflow) Stream() Flow {
+	return Flow{RecvWin: int64(c.cfg.StreamWindow), window: int64(c.cfg.StreamWindow)}
+}
+
+// Grant takes the credit that the peer is to be given on the connection; 0 while it has enough.
+func (c *Inflow) Grant() int64 {
+	grant := min(c.window, int64(c.cfg.MaxBuffered)-c.Unread) - c.RecvWin
+	low := c.RecvWin < int64(c.cfg.MaxFrame) && grant >= kib
+	if grant < c.window/4 && !low {
+		return 0
+	}
+	c.RecvWin += grant
+	return grant
+}
+
+// Refill takes the credit that the peer is to be given on a stream: what is missing of its window once
+// half of it is used up and read. grew says that the windows became wider: then the connection is due a
+// Grant, and the round trip a sample.
+func (c *Inflow) Refill(f *Flow) (grant int64, grew bool) {
+	if f.window-f.Unread-f.RecvWin < f.window/2 {
+		return 0, false
+	}
+	grew = c.adapt(f)
+	grant = max(f.window-f.Unread-f.RecvWin, 0)
+	f.RecvWin += grant
+	return grant, grew
+}
+
+// adapt doubles the window of a stream that uses up half of it within two round trips, because then the
+// window and not the path is its limit; and halves it again when its reader has become slow.
+func (c *Inflow) adapt(f *Flow) (grew bool) {
+	now := c.cfg.Now()
+	took := now.Sub(f.credited)
+	first := f.credited.IsZero()
+	f.credited = now
+	if first || c.RTT == 0 {
+		return false
+	}
+	switch {
+	case took < 2*c.RTT && f.window < int64(c.cfg.MaxStreamWindow):
+		return c.grow(f)
+	case took > 64*c.RTT && f.Unread > f.window/4 && f.window > int64(c.cfg.StreamWindow):
+		c.grown -= f.window / 2
+		f.window /= 2
+	}
+	return false
+}
+
+// grow doubles the stream's window if half of MaxBuffered is not yet lent out this way.
+func (c *Inflow) grow(f *Flow) bool {
+	by := min(f.window, int64(c.cfg.MaxStreamWindow)-f.window)
+	if c.grown+by > int64(c.cfg.MaxBuffered)/2 {
+		return false
+	}
+	f.window += by
+	c.grown += by
+	c.window = max(c.window, min(connPerChild*f.window, int64(c.cfg.MaxBuffered)))
+	return true
+}
+
+// Ungrow takes back what a stream's window had grown by, at its end.
+func (c *Inflow) Ungrow(f *Flow) {
+	c.grown -= f.window - int64(c.cfg.StreamWindow)
+	f.window = int64(c.cfg.StreamWindow)
+}
+
+// Received notes n bytes that wait to be read.
+func (c *Inflow) Received(f *Flow, n int) {
+	f.Unread += int64(n)
+	c.Unread += int64(n)
+}
+
+// Read notes n bytes that were read.
+func (c *Inflow) Read(f *Flow, n int) { c.Received(f, -n) }
+
+// Discard notes that what waits will not be read.
+func (c *Inflow) Discard(f *Flow) {
+	c.Unread -= f.Unread
+	f.Unread = 0
+}
+
+// Sample takes a round trip into account.
+func (c *Inflow) Sample(d time.Duration) {
+	if d > 0 && (c.RTT == 0 || d < c.RTT) {
+		c.RTT = d
+	}
+}
