@@ -3,9 +3,13 @@ package kube
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ambitmesh/ambit/tests/kube/cluster"
 )
 
 // pair is a client and a server on two nodes, in the mesh, STRICT.
@@ -71,14 +75,20 @@ func TestRollBoth(t *testing.T) {
 	answers(t, ns, "client", "http://server/")
 }
 
-// TestAPIServerAway: nothing changes in the data path; a controller that starts meanwhile serves afterwards.
+// TestAPIServerAway: nothing changes in the data path, not even when an agent starts again meanwhile: what
+// is enrolled stays so.
 func TestAPIServerAway(t *testing.T) {
 	ns := pair(t)
-	underLoad(t, ns, 20*time.Second, func() {
+	agent := containerOf(t, "ambit-system", part(t, "ambit-agent", nodeB))
+	underLoad(t, ns, 25*time.Second, func() {
 		if err := c.Control.Hold("kube-apiserver"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(12 * time.Second)
+		time.Sleep(2 * time.Second)
+		if _, err := c.Node(nodeB).Run(t.Context(), c.Cache.Bin()+"/ctr", "-n", "k8s.io", "task", "kill", "-s", "SIGKILL", agent); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(13 * time.Second)
 		if err := c.Control.Release("kube-apiserver"); err != nil {
 			t.Fatal(err)
 		}
@@ -130,22 +140,60 @@ func TestLabelCycles(t *testing.T) {
 	answers(t, ns, "client", "http://server/")
 }
 
-// TestNodeRestart cuts a node's power: its pods come back captured, and the plugin is in the chain.
+// TestNodeRestart cuts a node's power: its pods come back captured, and the plugin is in the chain, also if
+// the primary's installer wrote its file anew while the node was down.
 func TestNodeRestart(t *testing.T) {
+	t.Run("as it was", func(t *testing.T) { restartNode(t, nil) })
+	t.Run("file rewritten", func(t *testing.T) {
+		restartNode(t, func(etc string) error {
+			files, err := filepath.Glob(filepath.Join(etc, "cni/net.d/*.conflist"))
+			if err != nil || len(files) != 1 {
+				return fmt.Errorf("files in %s: %v: %w", etc, files, err)
+			}
+			return os.WriteFile(files[0], []byte(plainChain(c.Node(nodeB))), 0o600)
+		})
+	})
+}
+
+func restartNode(t *testing.T, down func(etc string) error) {
 	ns := pair(t)
-	b := c.Node(nodeB)
-	if err := b.Restart(t.Context()); err != nil {
+	outside := namespace(t, false)
+	start(t, pod{namespace: outside, name: "stranger", node: nodeA})
+	if err := c.Node(nodeB).Restart(t.Context(), down); err != nil {
 		t.Fatal(err)
 	}
-	// The pod starts again as the kubelet finds it; the proxy and the agent do as well.
+	url := "http://server." + ns + "/"
+	// The pod starts again as the kubelet finds it; the proxy and the agent do as well. STRICT holds from its
+	// first packet on: a stranger is never answered.
+	watched, stop := context.WithCancel(t.Context())
+	let := make(chan string, 1)
+	go func() {
+		defer close(let)
+		for watched.Err() == nil {
+			if body, err := work(t, outside, "stranger", "get", url, "1s"); err == nil {
+				let <- body
+				return
+			}
+		}
+	}()
 	if err := ready(t.Context()); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	awaitThat(t, 90*time.Second, "the server answers again", func() error {
-		_, err := work(t, ns, "client", "get", "http://server/", "3s")
+		_, err := work(t, ns, "client", "get", url, "3s")
 		return err
 	})
+	stop()
+	if body, ok := <-let; ok {
+		t.Errorf("a stranger was answered: %s", body)
+	}
 	chained(t, nodeB)
+	enrolled(t, ns, "server")
+}
+
+// plainChain is the primary's file as its installer writes it.
+func plainChain(n *cluster.Node) string {
+	return fmt.Sprintf(`{"cniVersion":"1.0.0","name":"test","plugins":[{"type":"ptp","ipMasq":false,"mtu":1500,"ipam":{"type":"host-local","dataDir":"/run/cni-ipam","ranges":[[{"subnet":"%s"}]],"routes":[{"dst":"0.0.0.0/0"}]}},{"type":"portmap","capabilities":{"portMappings":true},"snat":true}]}`, n.CIDR)
 }
 
 // TestChainIsRestored rewrites the primary's file as its installer does, and takes the plugin out of it.
@@ -153,15 +201,7 @@ func TestChainIsRestored(t *testing.T) {
 	chained(t, nodeA)
 	a := c.Node(nodeA)
 	const rewrite = `cd /etc/cni/net.d && f=$(ls *.conflist | head -n1) && printf '%s' "$1" > new.tmp && mv new.tmp $f`
-	was, err := a.Run(t.Context(), "sh", "-c", "cat /etc/cni/net.d/*.conflist")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(was, "ambit") {
-		t.Fatalf("not chained: %s", was)
-	}
-	plain := fmt.Sprintf(`{"cniVersion":"1.0.0","name":"test","plugins":[{"type":"ptp","ipMasq":false,"mtu":1500,"ipam":{"type":"host-local","dataDir":"/run/cni-ipam","ranges":[[{"subnet":"%s"}]],"routes":[{"dst":"0.0.0.0/0"}]}},{"type":"portmap","capabilities":{"portMappings":true},"snat":true}]}`, a.CIDR)
-	if _, err := a.Run(t.Context(), "sh", "-c", rewrite, "sh", plain); err != nil {
+	if _, err := a.Run(t.Context(), "sh", "-c", rewrite, "sh", plainChain(a)); err != nil {
 		t.Fatal(err)
 	}
 	chained(t, nodeA)
@@ -181,18 +221,15 @@ func chained(t *testing.T, node string) {
 	})
 }
 
-// TestAgentAway: without an agent, CoreDNS and pods outside of the mesh start.
+// TestAgentAway: without an agent (its image is missing, say) CoreDNS and pods outside of the mesh start. A
+// pod of the mesh waits for the agent, and is told why it does not start.
 func TestAgentAway(t *testing.T) {
-	kubectl(t, "-n", "ambit-system", "patch", "daemonset", "ambit-agent", "--type=merge", "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":"none"}}}}}`)
-	t.Cleanup(func() {
-		_, err := c.Kubectl(context.Background(), "-n", "ambit-system", "patch", "daemonset", "ambit-agent", "--type=merge", "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":null}}}}}`)
-		if err != nil {
-			t.Error(err)
-		}
-		if err := ready(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	in, out := namespace(t, true), namespace(t, false)
+	start(t, pod{namespace: in, name: "before", node: nodeA})
+	enrolled(t, in, "before")
+	const patch = `{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":%s}}}}}`
+	t.Cleanup(func() { agentsRun(context.Background(), t, fmt.Sprintf(patch, "null")) })
+	kubectl(t, "-n", "ambit-system", "patch", "daemonset", "ambit-agent", "--type=merge", "-p", fmt.Sprintf(patch, `"none"`))
 	awaitThat(t, time.Minute, "no agent", func() error {
 		out, err := c.Kubectl(t.Context(), "-n", "ambit-system", "get", "pods", "-l", "app.kubernetes.io/name=ambit-agent", "-o", "name")
 		if err == nil && out != "" {
@@ -202,6 +239,36 @@ func TestAgentAway(t *testing.T) {
 	})
 	kubectl(t, "-n", "kube-system", "delete", "pods", "-l", "k8s-app=kube-dns")
 	kubectl(t, "-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s")
-	out := namespace(t, false)
 	start(t, pod{namespace: out, name: "outside", node: nodeA})
+
+	applyYAML(t, pod{namespace: in, name: "held", node: nodeA, account: "default"}.yaml())
+	awaitThat(t, 100*time.Second, "reason why the pod does not start", func() error {
+		why, err := c.Kubectl(t.Context(), "-n", in, "get", "events", "--field-selector", "involvedObject.name=held,reason=FailedCreatePodSandBox", "-o", "jsonpath={.items[*].message}")
+		if err == nil && !strings.Contains(why, "ambit") {
+			err = fmt.Errorf("events: %q", why)
+		}
+		return err
+	})
+	if phase := kubectl(t, "-n", in, "get", "pod", "held", "-o", "jsonpath={.status.phase}"); phase != "Pending" {
+		t.Errorf("the pod that waits for the agent is %s", phase)
+	}
+	agentsRun(t.Context(), t, fmt.Sprintf(patch, "null"))
+	kubectl(t, "-n", in, "wait", "--for=condition=Ready", "pod/held", "--timeout=120s")
+	enrolled(t, in, "held")
+}
+
+func agentsRun(ctx context.Context, t *testing.T, patch string) {
+	t.Helper()
+	if _, err := c.Kubectl(ctx, "-n", "ambit-system", "patch", "daemonset", "ambit-agent", "--type=merge", "-p", patch); err != nil {
+		t.Error(err)
+	}
+	if err := ready(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// containerOf is the runtime's name for a pod's container.
+func containerOf(t *testing.T, namespace, pod string) string {
+	t.Helper()
+	return strings.TrimPrefix(kubectl(t, "-n", namespace, "get", "pod", pod, "-o", "jsonpath={.status.containerStatuses[0].containerID}"), "containerd://")
 }

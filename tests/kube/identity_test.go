@@ -93,6 +93,12 @@ func tokenOf(t *testing.T, namespace, account, pod, audience string) string {
 
 func sign(t *testing.T, token, identity string) (string, error) {
 	t.Helper()
+	return signBy(t, controllers(t)[0].address, token, identity)
+}
+
+// signBy asks one replica of the controller, which must prove itself by the root that all share.
+func signBy(t *testing.T, controller, token, identity string) (string, error) {
+	t.Helper()
 	dir := t.TempDir()
 	root := kubectl(t, "-n", "ambit-system", "get", "configmap", "ambit-ca-root", "-o", `jsonpath={.data.root\.pem}`)
 	for name, text := range map[string]string{"token": token, "root.pem": root} {
@@ -100,7 +106,6 @@ func sign(t *testing.T, token, identity string) (string, error) {
 			t.Fatal(err)
 		}
 	}
-	controller := kubectl(t, "-n", "ambit-system", "get", "pods", "-l", "app.kubernetes.io/name=ambit-controller", "-o", "jsonpath={.items[0].status.podIP}")
 	out, err := c.Control.EnterNet(filepath.Join(c.Cache.Bin(), "work"), "sign", dir+"/token", controller+":15012", dir+"/root.pem", identity).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)

@@ -22,9 +22,11 @@ func (c *Cluster) connect(context.Context) error {
 	return nil
 }
 
-// plug gives a node that has just started its link; the link ended with the node before.
+// plug gives a node that has just started its link. The link of a node before it ends with that node, but
+// the kernel takes its time.
 func (c *Cluster) plug(n *Node) error {
 	port := "node" + strconv.Itoa(n.index)
+	_ = c.Control.EnterNet("ip", "link", "delete", port).Run()
 	err := ip(c.Control,
 		fmt.Sprintf("link add %s type veth peer name eth0 netns %d", port, n.Machine.Pid()),
 		fmt.Sprintf("link set %s master fabric up", port),

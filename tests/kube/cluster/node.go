@@ -37,10 +37,16 @@ func (n *Node) start() (err error) {
 	return n.Hold("kubelet")
 }
 
-// Restart is a power cut: all that runs on the node ends at once, then it starts with its disk as it was.
-func (n *Node) Restart(ctx context.Context) error {
+// Restart is a power cut: all that runs on the node ends at once, then it starts with its disk as it was, or
+// as down, if not nil, leaves what the node had changed in its /etc.
+func (n *Node) Restart(ctx context.Context, down func(etc string) error) error {
 	if err := n.Stop(); err != nil {
 		return err
+	}
+	if down != nil {
+		if err := down(filepath.Join(n.Dir, "changes/etc/upper")); err != nil {
+			return err
+		}
 	}
 	if err := n.start(); err != nil {
 		return err
