@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/enginetest"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/legs"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
@@ -22,25 +22,15 @@ import (
 func TestPortCollision(t *testing.T) {
 	const taken, free = 20001, 20002
 	client := netip.MustParseAddr("10.99.1.2")
-	s := newSide(t, nil, "server")
-	s.pod.NetNS, s.pod.Mark, s.pod.Addrs = podNS(t), testMark, podAddrs
-	var app netip.AddrPort
-	s.d.accepted = func(r *engine.Record) engine.Plan {
-		return engine.Plan{Action: engine.Deliver, Dial: engine.Dial{To: app, Pod: s.pod, Source: client}}
+	d := enginetest.NewDecider(t)
+	e, p := newTestEngine(t, d)
+	ln := enginetest.ListenIn(t, p.Pod, p.Addrs[0])
+	app := netsock.AddrPort(ln.Addr())
+	d.Accept = func(*engine.Record) engine.Plan {
+		return engine.Plan{Action: engine.Deliver, Dial: engine.Dial{To: app, Pod: p.Pod, Source: client}}
 	}
-	s.start()
-	p := newPod(s.Engine, s.pod)
-	fd, app2 := listenIn(t, p, podAddrs[0])
-	app = app2
-	f := os.NewFile(uintptr(fd), "app")
-	ln, err := net.FileListener(f)
-	f.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
 
-	direct, err := s.startAs(p, legs.Tuple{Local: netip.AddrPortFrom(client, taken), Remote: app})
+	direct, err := e.startAs(p, legs.Tuple{Local: netip.AddrPortFrom(client, taken), Remote: app})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,13 +43,17 @@ func TestPortCollision(t *testing.T) {
 	vanish(t, direct)
 
 	var tries atomic.Int32
-	s.port = func(int) uint16 {
+	e.port = func(int) uint16 {
 		if tries.Add(1) == 1 {
 			return taken
 		}
 		return free
 	}
-	c := connect(t, s.listen(t, engine.Inbound))
+	fd, addr := enginetest.ListenFD(t, "127.0.0.1")
+	if err := e.Serve(engine.Listener{Pod: p.Pod, Kind: engine.Inbound, FD: fd}); err != nil {
+		t.Fatal(err)
+	}
+	c := enginetest.Connect(t, addr)
 	leg, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)

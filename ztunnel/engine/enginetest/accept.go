@@ -1,10 +1,9 @@
-package std
+package enginetest
 
 import (
 	"bytes"
 	"io"
 	"log/slog"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/ztunnel/engine"
-	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
 // log collects what is logged.
@@ -33,12 +31,12 @@ func (l *log) has(s string) bool {
 	return strings.Contains(l.b.String(), s)
 }
 
-// TestNoDescriptors: a connection that cannot be accepted waits until it can.
-func TestNoDescriptors(t *testing.T) {
+// noDescriptors: a connection that cannot be accepted waits until it can.
+func (by engines) noDescriptors(t *testing.T) {
 	var out log
-	s := newSide(t, nil, "a")
+	s := newSide(t, by.client, nil, "a")
 	s.o.Log = slog.New(slog.NewTextHandler(&out, nil))
-	s.d.accepted = func(*engine.Record) engine.Plan { return engine.Plan{} }
+	s.d.Accept = func(*engine.Record) engine.Plan { return engine.Plan{} }
 	to := s.listen(t, engine.Outbound)
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -47,10 +45,10 @@ func TestNoDescriptors(t *testing.T) {
 	defer unix.Close(fd)
 	restore := limitFDs(t)
 	defer restore()
-	if err := unix.Connect(fd, netsock.Sockaddr(to)); err != nil {
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "accept failed", func() bool { return out.has("too many open files") })
+	Eventually(t, "accept failed", func() bool { return out.has("too many open files") })
 	restore()
 	s.d.ended(engine.Outbound, 1)
 }
@@ -70,31 +68,22 @@ func limitFDs(t *testing.T) (restore func()) {
 	return func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &was) }
 }
 
-// TestUnmapped: addresses are what the mesh knows them by.
-func TestUnmapped(t *testing.T) {
-	for in, want := range map[string]string{"[::ffff:10.0.0.1]:80": "10.0.0.1:80", "[fe80::1%eth0]:80": "[fe80::1]:80", "10.0.0.1:80": "10.0.0.1:80"} {
-		if got := netsock.Unmap(netip.MustParseAddrPort(in)); got != netip.MustParseAddrPort(want) {
-			t.Errorf("%s: %s", in, got)
-		}
-	}
-}
-
-// TestFlood: a pod that is refused, again and again, leaves the others alone and leaves nothing behind.
-func TestFlood(t *testing.T) {
-	s := newSide(t, nil, "a")
-	app := serveTCP(t, echo)
-	s.d.accepted = func(r *engine.Record) engine.Plan {
+// flood: a pod that is refused, again and again, leaves the others alone and leaves nothing behind.
+func (by engines) flood(t *testing.T) {
+	s := newSide(t, by.client, nil, "a")
+	app := ServeTCP(t, Echo)
+	s.d.Accept = func(r *engine.Record) engine.Plan {
 		if r.Kind == engine.Inbound {
 			return engine.Plan{Action: engine.Refuse, Reason: "policy_deny"}
 		}
 		return engine.Plan{Action: engine.Plain, Dial: engine.Dial{To: app}}
 	}
 	bad, good := s.listen(t, engine.Inbound), s.listen(t, engine.Outbound)
-	c := connect(t, good)
+	c := Connect(t, good)
 	for range 500 {
-		refusedConn(t, &mesh{out: bad})
+		wantRefused(t, bad)
 	}
-	roundTrip(t, c)
+	RoundTrip(t, c)
 	for _, r := range s.d.ended(engine.Inbound, 500) {
 		if r.Reason != "policy_deny" {
 			t.Errorf("%q", r.Reason)

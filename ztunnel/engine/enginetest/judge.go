@@ -1,4 +1,4 @@
-package std
+package enginetest
 
 import (
 	"io"
@@ -12,15 +12,15 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
-// TestRecheck: a policy that changes ends what it forbids, at both ends, and nothing else.
-func TestRecheck(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
+// recheck: a policy that changes ends what it forbids, at both ends, and nothing else.
+func (by engines) recheck(t *testing.T) {
+	m := by.newMesh(t, ServeTCP(t, Echo))
 	var forbidden atomic.Uint32 // port
-	m.server.d.rejudge = func(r *engine.Record) (reason.Reason, bool) {
+	m.server.d.Judge = func(r *engine.Record) (reason.Reason, bool) {
 		return reason.PolicyChanged, r.Request.Traceparent == "" || forbidden.Load() == 0
 	}
 	var n atomic.Int32
-	m.client.d.accepted = func(*engine.Record) engine.Plan {
+	m.client.d.Accept = func(*engine.Record) engine.Plan {
 		p := m.toTunnel()
 		if n.Add(1) == 2 {
 			p.Dial.Request.Traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
@@ -28,11 +28,11 @@ func TestRecheck(t *testing.T) {
 		return p
 	}
 	m.start(t)
-	good, bad := connect(t, m.out), connect(t, m.out)
-	roundTrip(t, good)
-	roundTrip(t, bad)
+	good, bad := Connect(t, m.out), Connect(t, m.out)
+	RoundTrip(t, good)
+	RoundTrip(t, bad)
 	m.server.Recheck()
-	roundTrip(t, bad)
+	RoundTrip(t, bad)
 	forbidden.Store(1)
 	m.server.Recheck()
 	_, errs := 0, 0
@@ -52,12 +52,12 @@ func TestRecheck(t *testing.T) {
 	}
 }
 
-// TestJudgedAgainBeforeRelay: a change between the judgement and the dial's end is not missed.
-func TestJudgedAgainBeforeRelay(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
-	m.server.d.rejudge = func(*engine.Record) (reason.Reason, bool) { return reason.PolicyDeny, false }
+// judgedAgainBeforeRelay: a change between the judgement and the dial's end is not missed.
+func (by engines) judgedAgainBeforeRelay(t *testing.T) {
+	m := by.newMesh(t, ServeTCP(t, Echo))
+	m.server.d.Judge = func(*engine.Record) (reason.Reason, bool) { return reason.PolicyDeny, false }
 	m.start(t)
-	refusedConn(t, m)
+	wantRefused(t, m.out)
 	if r := m.client.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.PeerRefused {
 		t.Errorf("client: %q %s", r.Reason, r.Detail)
 	}
@@ -66,11 +66,11 @@ func TestJudgedAgainBeforeRelay(t *testing.T) {
 	}
 }
 
-func TestKill(t *testing.T) {
-	s, to := plainSide(t, serveTCP(t, echo))
-	c, other := connect(t, to), connect(t, to)
-	roundTrip(t, c)
-	roundTrip(t, other)
+func (by engines) kill(t *testing.T) {
+	s, to := by.plainSide(t, ServeTCP(t, Echo))
+	c, other := Connect(t, to), Connect(t, to)
+	RoundTrip(t, c)
+	RoundTrip(t, other)
 	s.Each(func(r *engine.Record) bool {
 		if r.Source == netsock.AddrPort(c.LocalAddr()) {
 			s.Kill(r.ID, reason.PolicyChanged)
@@ -78,20 +78,20 @@ func TestKill(t *testing.T) {
 		return true
 	})
 	wantReset(t, c)
-	roundTrip(t, other)
+	RoundTrip(t, other)
 	if r := s.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.PolicyChanged {
 		t.Errorf("%q %s", r.Reason, r.Detail)
 	}
 	s.Kill(1<<40, reason.PolicyChanged) // nobody
 }
 
-// TestWait: asked again when told, refused when the time is over.
-func TestWait(t *testing.T) {
-	s := newSide(t, nil, "client")
-	app := serveTCP(t, echo)
+// wait: asked again when told, refused when the time is over.
+func (by engines) wait(t *testing.T) {
+	s := newSide(t, by.client, nil, "client")
+	app := ServeTCP(t, Echo)
 	ready := make(chan struct{})
 	var asked atomic.Int32
-	s.d.accepted = func(*engine.Record) engine.Plan {
+	s.d.Accept = func(*engine.Record) engine.Plan {
 		switch asked.Add(1) {
 		case 1:
 			return engine.Plan{Action: engine.Wait, Until: ready, Deadline: time.Now().Add(time.Hour)}
@@ -102,10 +102,10 @@ func TestWait(t *testing.T) {
 			Reason: reason.WorkloadUnknown, Detail: "still"}
 	}
 	to := s.listen(t, engine.Outbound)
-	c := connect(t, to)
+	c := Connect(t, to)
 	time.AfterFunc(20*time.Millisecond, func() { close(ready) })
-	roundTrip(t, c)
-	wantReset(t, connect(t, to))
+	RoundTrip(t, c)
+	wantReset(t, Connect(t, to))
 	if r := s.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.WorkloadUnknown || r.Detail != "still" {
 		t.Errorf("%q %s", r.Reason, r.Detail)
 	}

@@ -1,4 +1,4 @@
-package std
+package enginetest
 
 import (
 	"crypto/sha256"
@@ -18,29 +18,31 @@ import (
 )
 
 // plainSide relays outbound connections to app in plaintext.
-func plainSide(t testing.TB, app netip.AddrPort) (*side, netip.AddrPort) {
-	s := newSide(t, nil, "client")
-	s.d.accepted = func(*engine.Record) engine.Plan {
+func (by engines) plainSide(t testing.TB, app netip.AddrPort) (*side, netip.AddrPort) {
+	s := newSide(t, by.client, nil, "client")
+	s.d.Accept = func(*engine.Record) engine.Plan {
 		return engine.Plan{Action: engine.Plain, Dial: engine.Dial{To: app}}
 	}
 	return s, s.listen(t, engine.Outbound)
 }
 
 // paths runs f with the address of a relay to app over each path, and the engine that sees the client.
-func paths(t *testing.T, app func(*net.TCPConn), f func(t *testing.T, to netip.AddrPort, s *side)) {
-	t.Run("plain", func(t *testing.T) {
-		s, to := plainSide(t, serveTCP(t, app))
-		f(t, to, s)
-	})
+func (by engines) paths(t *testing.T, app func(*net.TCPConn), f func(t *testing.T, to netip.AddrPort, s *side)) {
+	if !by.pair {
+		t.Run("plain", func(t *testing.T) {
+			s, to := by.plainSide(t, ServeTCP(t, app))
+			f(t, to, s)
+		})
+	}
 	t.Run("tunnel", func(t *testing.T) {
-		m := newMesh(t, serveTCP(t, app)).start(t)
+		m := by.newMesh(t, ServeTCP(t, app)).start(t)
 		f(t, m.out, m.client)
 	})
 }
 
-func TestRelay(t *testing.T) {
-	paths(t, echo, func(t *testing.T, to netip.AddrPort, s *side) {
-		c := connect(t, to)
+func (by engines) relay(t *testing.T) {
+	by.paths(t, Echo, func(t *testing.T, to netip.AddrPort, s *side) {
+		c := Connect(t, to)
 		for range 3 {
 			if _, err := c.Write([]byte("hello")); err != nil {
 				t.Fatal(err)
@@ -49,7 +51,7 @@ func TestRelay(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		eventually(t, "the live record counts", func() bool { // what was written is counted a moment later
+		Eventually(t, "the live record counts", func() bool { // what was written is counted a moment later
 			var seen, sent, received uint64
 			s.Each(func(r *engine.Record) bool {
 				seen, sent, received = seen+1, r.Sent.Load(), r.Received.Load()
@@ -70,8 +72,8 @@ func TestRelay(t *testing.T) {
 	})
 }
 
-// TestBulk sends 100 MB each way at once and compares checksums.
-func TestBulk(t *testing.T) {
+// bulk sends 100 MB each way at once and compares checksums.
+func (by engines) bulk(t *testing.T) {
 	const size = 100_000_000
 	exchange := func(c *net.TCPConn) {
 		var wg sync.WaitGroup
@@ -95,8 +97,8 @@ func TestBulk(t *testing.T) {
 	}
 	served := make(chan struct{}, 2)
 	app := func(c *net.TCPConn) { exchange(c); served <- struct{}{} }
-	paths(t, app, func(t *testing.T, to netip.AddrPort, s *side) {
-		exchange(connect(t, to))
+	by.paths(t, app, func(t *testing.T, to netip.AddrPort, s *side) {
+		exchange(Connect(t, to))
 		<-served
 		r := s.d.ended(engine.Outbound, 1)[0]
 		if r.Sent.Load() != size+sha256.Size || r.Received.Load() != size+sha256.Size || r.Reason != reason.None {
@@ -105,15 +107,15 @@ func TestBulk(t *testing.T) {
 	})
 }
 
-// TestHalfCloseClientFirst: the server answers after the client's end.
-func TestHalfCloseClientFirst(t *testing.T) {
+// halfCloseClientFirst: the server answers after the client's end.
+func (by engines) halfCloseClientFirst(t *testing.T) {
 	app := func(c *net.TCPConn) {
 		b, _ := io.ReadAll(c)
 		time.Sleep(20 * time.Millisecond)
 		_, _ = c.Write(append([]byte("got "), b...))
 	}
-	paths(t, app, func(t *testing.T, to netip.AddrPort, s *side) {
-		c := connect(t, to)
+	by.paths(t, app, func(t *testing.T, to netip.AddrPort, s *side) {
+		c := Connect(t, to)
 		_, _ = c.Write([]byte("all"))
 		_ = c.CloseWrite()
 		if b, err := io.ReadAll(c); err != nil || string(b) != "got all" {
@@ -125,8 +127,8 @@ func TestHalfCloseClientFirst(t *testing.T) {
 	})
 }
 
-// TestHalfCloseServerFirst: the client goes on after the server's end.
-func TestHalfCloseServerFirst(t *testing.T) {
+// halfCloseServerFirst: the client goes on after the server's end.
+func (by engines) halfCloseServerFirst(t *testing.T) {
 	got := make(chan string, 2)
 	app := func(c *net.TCPConn) {
 		_, _ = c.Write([]byte("hello"))
@@ -137,8 +139,8 @@ func TestHalfCloseServerFirst(t *testing.T) {
 		}
 		got <- string(b)
 	}
-	paths(t, app, func(t *testing.T, to netip.AddrPort, s *side) {
-		c := connect(t, to)
+	by.paths(t, app, func(t *testing.T, to netip.AddrPort, s *side) {
+		c := Connect(t, to)
 		if b, err := io.ReadAll(c); err != nil || string(b) != "hello" {
 			t.Fatalf("%q, %v", b, err)
 		}
@@ -151,14 +153,14 @@ func TestHalfCloseServerFirst(t *testing.T) {
 	})
 }
 
-// TestResetByServer: a reset arrives as one.
-func TestResetByServer(t *testing.T) {
+// resetByServer: a reset arrives as one.
+func (by engines) resetByServer(t *testing.T) {
 	app := func(c *net.TCPConn) {
 		_, _ = c.Read(make([]byte, 1))
 		_ = c.SetLinger(0)
 	}
-	paths(t, app, func(t *testing.T, to netip.AddrPort, s *side) {
-		c := connect(t, to)
+	by.paths(t, app, func(t *testing.T, to netip.AddrPort, s *side) {
+		c := Connect(t, to)
 		_, _ = c.Write([]byte("x"))
 		if _, err := io.ReadAll(c); !errors.Is(err, syscall.ECONNRESET) {
 			t.Fatalf("read: %v", err)
@@ -169,16 +171,16 @@ func TestResetByServer(t *testing.T) {
 	})
 }
 
-func TestResetByClient(t *testing.T) {
+func (by engines) resetByClient(t *testing.T) {
 	got := make(chan error, 2)
 	app := func(c *net.TCPConn) {
 		_, err := io.ReadAll(c)
 		got <- err
 	}
-	paths(t, app, func(t *testing.T, to netip.AddrPort, s *side) {
-		c := connect(t, to)
+	by.paths(t, app, func(t *testing.T, to netip.AddrPort, s *side) {
+		c := Connect(t, to)
 		_, _ = c.Write([]byte("x"))
-		eventually(t, "is established", func() bool { return s.live.len() == 1 })
+		Eventually(t, "is established", func() bool { return s.live() == 1 })
 		_ = c.SetLinger(0)
 		_ = c.Close()
 		if err := <-got; !errors.Is(err, syscall.ECONNRESET) {

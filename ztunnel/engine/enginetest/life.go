@@ -1,4 +1,4 @@
-package std
+package enginetest
 
 import (
 	"io"
@@ -11,7 +11,6 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
-	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
 // blackhole returns an address whose connects neither succeed nor fail: a listener with a full queue.
@@ -20,7 +19,7 @@ func blackhole(t testing.TB) netip.AddrPort {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err == nil {
 		t.Cleanup(func() { unix.Close(fd) })
-		err = unix.Bind(fd, netsock.Sockaddr(netip.MustParseAddrPort("127.0.0.1:0")))
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
 	}
 	if err == nil {
 		err = unix.Listen(fd, 0)
@@ -28,10 +27,7 @@ func blackhole(t testing.TB) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, err := netsock.LocalAddr(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
+	addr := localAddr(t, fd)
 	for range 3 {
 		c, err := net.DialTimeout("tcp", addr.String(), 100*time.Millisecond)
 		if err != nil {
@@ -42,15 +38,8 @@ func blackhole(t testing.TB) netip.AddrPort {
 	return addr
 }
 
-func wantReset(t *testing.T, c net.Conn) {
-	t.Helper()
-	if _, err := io.ReadAll(c); !isReset(err) {
-		t.Errorf("read: %v, want a reset", err)
-	}
-}
-
-// TestRemove: every kind of work of the pod ends, and at once.
-func TestRemove(t *testing.T) {
+// remove: every kind of work of the pod ends, and at once.
+func (by engines) remove(t *testing.T) {
 	hole := blackhole(t)
 	for name, plan := range map[string]func(m *mesh) engine.Plan{
 		"waiting": func(*mesh) engine.Plan {
@@ -64,21 +53,21 @@ func TestRemove(t *testing.T) {
 			return p
 		},
 		"no certificate": func(m *mesh) engine.Plan {
-			m.client.certs.set(m.client.pod.Identity, nil)
+			m.client.certs.Set(m.client.pod.Identity, nil)
 			return m.toTunnel()
 		},
 		"relaying": func(m *mesh) engine.Plan { return m.toTunnel() },
 		"plain":    func(m *mesh) engine.Plan { return engine.Plan{Action: engine.Plain, Dial: engine.Dial{To: m.app}} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMesh(t, serveTCP(t, func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }))
+			m := by.newMesh(t, ServeTCP(t, func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }))
 			asked := make(chan struct{}, 1)
-			m.client.d.accepted = func(*engine.Record) engine.Plan { defer func() { asked <- struct{}{} }(); return plan(m) }
+			m.client.d.Accept = func(*engine.Record) engine.Plan { defer func() { asked <- struct{}{} }(); return plan(m) }
 			m.start(t)
-			c := connect(t, m.out)
+			c := Connect(t, m.out)
 			<-asked
 			if name == "relaying" || name == "plain" {
-				eventually(t, "relays", func() bool { return m.client.live.len() == 1 })
+				Eventually(t, "relays", func() bool { return m.client.live() == 1 })
 			}
 			start := time.Now()
 			m.client.Remove(m.client.pod, reason.PodGone)
@@ -97,11 +86,11 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// TestRemoveServer: the peer's tunnels end, and later ones fail.
-func TestRemoveServer(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo)).start(t)
-	c := connect(t, m.out)
-	roundTrip(t, c)
+// removeServer: the peer's tunnels end, and later ones fail.
+func (by engines) removeServer(t *testing.T) {
+	m := by.newMesh(t, ServeTCP(t, Echo)).start(t)
+	c := Connect(t, m.out)
+	RoundTrip(t, c)
 	m.server.Remove(m.server.pod, reason.PodGone)
 	wantReset(t, c)
 	if r := m.server.d.ended(engine.HBONE, 1)[0]; r.Reason != reason.PodGone {
@@ -112,27 +101,27 @@ func TestRemoveServer(t *testing.T) {
 	}
 }
 
-// TestRemoveDestination: legs of others into the pod end with it.
-func TestRemoveDestination(t *testing.T) {
-	s := newSide(t, nil, "client")
-	app := serveTCP(t, echo)
-	dest := newPodOf("dest")
-	s.d.accepted = func(*engine.Record) engine.Plan {
+// removeDestination: legs of others into the pod end with it.
+func (by engines) removeDestination(t *testing.T) {
+	s := newSide(t, by.client, nil, "client")
+	app := ServeTCP(t, Echo)
+	dest := NewPod("dest")
+	s.d.Accept = func(*engine.Record) engine.Plan {
 		return engine.Plan{Action: engine.Deliver, Dial: engine.Dial{To: app, Pod: dest}}
 	}
 	to := s.listen(t, engine.Outbound)
-	fd, _ := listenFD(t, "127.0.0.1")
+	fd, _ := ListenFD(t, "127.0.0.1")
 	if err := s.Serve(engine.Listener{Pod: dest, Kind: engine.Inbound, FD: fd}); err != nil {
 		t.Fatal(err)
 	}
-	c := connect(t, to)
-	roundTrip(t, c)
+	c := Connect(t, to)
+	RoundTrip(t, c)
 	s.Remove(dest, reason.PodGone)
 	wantReset(t, c)
 	if r := s.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.PodGone {
 		t.Errorf("%q %s", r.Reason, r.Detail)
 	}
-	refusedConn(t, &mesh{out: to})
+	wantRefused(t, to)
 	for _, r := range s.d.ended(engine.Outbound, 2) {
 		if r.Reason != reason.PodGone && r.Reason != reason.Unreachable {
 			t.Errorf("%q %s", r.Reason, r.Detail)

@@ -1,11 +1,11 @@
-package std
+package enginetest
 
 import (
+	"crypto/x509"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -15,23 +15,26 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
 
-// TestChaos: clients that come, go, reset and stall while policies change, records are killed, peers
+// chaos: clients that come, go, reset and stall while policies change, records are killed, peers
 // leave and pods are removed. Every record is closed once (the decider checks), and nothing is left.
-func TestChaos(t *testing.T) {
-	app := serveTCP(t, func(c *net.TCPConn) {
+func (by engines) chaos(t *testing.T) {
+	app := ServeTCP(t, func(c *net.TCPConn) {
 		switch rand.IntN(4) {
 		case 0:
 			_ = c.SetLinger(0)
 		case 1:
 			_, _ = io.ReadAll(c)
 		default:
-			echo(c)
+			Echo(c)
 		}
 	})
-	m := newMesh(t, app)
+	m := by.newMesh(t, app)
+	fd, in := ListenFD(t, "127.0.0.1")
+	w := newWire(t, in, nil)
+	m.in = w.addr
 	goroutines, fds := runtime.NumGoroutine(), openFDs(t)
 	dead := closedPort(t)
-	m.client.d.accepted = func(*engine.Record) engine.Plan {
+	m.client.d.Accept = func(*engine.Record) engine.Plan {
 		p := m.toTunnel()
 		switch rand.IntN(8) {
 		case 0:
@@ -47,15 +50,16 @@ func TestChaos(t *testing.T) {
 		}
 		return p
 	}
-	m.client.d.dialed = func(r *engine.Record, err *engine.DialError) engine.Plan {
+	m.client.d.Dial = func(r *engine.Record, err *engine.DialError) engine.Plan {
 		if r.Attempts < 2 {
 			return m.toTunnel()
 		}
 		return engine.Plan{Reason: err.Reason}
 	}
 	judge := func(*engine.Record) (reason.Reason, bool) { return reason.PolicyChanged, rand.IntN(20) > 0 }
-	m.client.d.rejudge, m.server.d.rejudge = judge, judge
+	m.client.d.Judge, m.server.d.Judge = judge, judge
 
+	m.server.serve(t, engine.HBONE, fd)
 	m.start(t)
 	end := time.Now().Add(2 * time.Second)
 	var wg sync.WaitGroup
@@ -68,7 +72,7 @@ func TestChaos(t *testing.T) {
 	}
 	wg.Go(func() {
 		for time.Now().Before(end) {
-			disturb(m)
+			disturb(m, w)
 			time.Sleep(time.Duration(rand.IntN(10)) * time.Millisecond)
 		}
 	})
@@ -76,21 +80,14 @@ func TestChaos(t *testing.T) {
 	m.server.Remove(m.server.pod, reason.PodGone)
 	m.client.Remove(m.client.pod, reason.PodGone)
 	_, _ = m.client.Close(), m.server.Close()
-	eventually(t, "nothing is left", func() bool {
+	Eventually(t, "nothing is left", func() bool {
 		runtime.GC() // net keeps the pipes of splice until then
 		return runtime.NumGoroutine() <= goroutines && openFDs(t) <= fds
 	})
 	for _, s := range []*side{m.client, m.server} {
-		s.d.mu.Lock()
-		if made := int(s.lastID.Load()); len(s.d.closed) == 0 || len(s.d.closed) > made {
-			t.Errorf("%d records closed of %d made", len(s.d.closed), made)
+		if s.d.finished(); len(s.d.closed) == 0 {
+			t.Error("no record was closed")
 		}
-		for id := range s.d.established {
-			if s.d.closed[id] == nil {
-				t.Errorf("record %d was established and not closed", id)
-			}
-		}
-		s.d.mu.Unlock()
 	}
 }
 
@@ -117,17 +114,8 @@ func visit(to netip.AddrPort, how int) {
 	}
 }
 
-func openFDs(t *testing.T) int {
-	t.Helper()
-	fds, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(fds)
-}
-
-func disturb(m *mesh) {
-	switch rand.IntN(5) {
+func disturb(m *mesh, w *wire) {
+	switch rand.IntN(6) {
 	case 0:
 		m.client.Recheck()
 	case 1:
@@ -137,12 +125,18 @@ func disturb(m *mesh) {
 	case 3:
 		m.client.Each(func(r *engine.Record) bool { return r.Sent.Load() < 1<<40 })
 	case 4:
-		for _, s := range m.server.podOf(m.server.pod).allServers() {
-			if rand.IntN(4) == 0 {
-				_ = s.conn.Close()
-			} else {
-				s.conn.GoAway()
-			}
-		}
+		w.cut()
+	case 5:
+		distrust(m)
 	}
+}
+
+// distrust has the server say goodbye to every peer, as if their root were gone.
+func distrust(m *mesh) {
+	own, _ := m.server.certs.Get(m.server.pod.Identity)
+	other := *own
+	other.Roots = x509.NewCertPool()
+	m.server.certs.Set(m.server.pod.Identity, &other)
+	m.server.Recheck()
+	m.server.certs.Set(m.server.pod.Identity, own)
 }

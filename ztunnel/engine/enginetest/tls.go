@@ -1,7 +1,8 @@
-package std
+package enginetest
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -12,32 +13,10 @@ import (
 	"github.com/ambitmesh/ambit/internal/identity/testca"
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
-	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 )
 
-// refusedConn connects and wants a reset.
-func refusedConn(t *testing.T, m *mesh) {
-	t.Helper()
-	nc, err := net.Dial("tcp", m.out.String())
-	if isReset(err) {
-		return
-	} else if err != nil {
-		t.Error(err)
-		return
-	}
-	defer nc.Close()
-	c := nc.(*net.TCPConn)
-	_ = c.SetDeadline(time.Now().Add(time.Minute))
-	if _, err := c.Write([]byte("x")); err != nil {
-		return // and a read would tell of the end only
-	}
-	if b, err := io.ReadAll(c); err == nil || len(b) > 0 {
-		t.Errorf("read %q, %v; want a reset", b, err)
-	}
-}
-
-// TestPeers: each bad certificate, at either end, is refused by the other with its reason.
-func TestPeers(t *testing.T) {
+// peers: each bad certificate, at either end, is refused by the other with its reason.
+func (by engines) peers(t *testing.T) {
 	server, client := id("server").String(), id("client").String()
 	old := []testca.Option{testca.NotBefore(time.Now().Add(-time.Hour)), testca.NotAfter(time.Now().Add(-time.Minute))}
 	foreign := testca.New(t)
@@ -68,16 +47,16 @@ func TestPeers(t *testing.T) {
 			byClient: reason.TLSFailure, byIn: reason.IdentityError},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			m := newMesh(t, serveTCP(t, echo))
+			m := by.newMesh(t, ServeTCP(t, Echo))
 			m.server.o.CertWait = 50 * time.Millisecond
 			if tc.server != nil {
-				m.server.certs.set(id("server"), tc.server(m.ca))
+				m.server.certs.Set(id("server"), tc.server(m.ca))
 			}
 			if tc.client != nil {
-				m.client.certs.set(id("client"), tc.client(m.ca))
+				m.client.certs.Set(id("client"), tc.client(m.ca))
 			}
 			m.start(t)
-			refusedConn(t, m)
+			wantRefused(t, m.out)
 			r := m.client.d.ended(engine.Outbound, 1)[0]
 			if r.Reason != tc.byClient {
 				t.Errorf("client: %q (%s), want %q", r.Reason, r.Detail, tc.byClient)
@@ -90,14 +69,14 @@ func TestPeers(t *testing.T) {
 	}
 }
 
-// TestExpiredClient: what the peer must refuse is refused also if the client itself does not look.
-func TestExpiredClient(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo)).start(t)
+// expiredClient: what the peer must refuse is refused also if the client itself does not look.
+func (by engines) expiredClient(t *testing.T) {
+	m := by.newMesh(t, ServeTCP(t, Echo)).start(t)
 	old := m.ca.Issue(id("client").String(), testca.NotBefore(time.Now().Add(-time.Hour)), testca.NotAfter(time.Now().Add(-time.Minute)))
-	c := tls.Client(connect(t, m.in), &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{old.TLS}, NextProtos: []string{"h2"}})
+	c := tls.Client(Connect(t, m.in), &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{old.TLS}, NextProtos: []string{"h2"}})
 	if err := c.Handshake(); err == nil {
 		_, err = c.Read(make([]byte, 1))
-		if !outcome.IsAlert(err) {
+		if !isAlert(err) {
 			t.Errorf("read: %v, want an alert", err)
 		}
 	}
@@ -106,14 +85,14 @@ func TestExpiredClient(t *testing.T) {
 	}
 }
 
-// TestGarbage: what is no TLS costs its own connection and nothing else.
-func TestGarbage(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo)).start(t)
-	c := connect(t, m.out)
-	roundTrip(t, c)
+// garbage: what is no TLS costs its own connection and nothing else.
+func (by engines) garbage(t *testing.T) {
+	m := by.newMesh(t, ServeTCP(t, Echo)).start(t)
+	c := Connect(t, m.out)
+	RoundTrip(t, c)
 	const n = 30
 	for i := range n {
-		g := connect(t, m.in)
+		g := Connect(t, m.in)
 		_, _ = g.Write([]byte("GET / HTTP/1.1\r\n\r\n")[:1+i%18])
 		_ = g.CloseWrite()
 		_, _ = io.Copy(io.Discard, g)
@@ -127,16 +106,16 @@ func TestGarbage(t *testing.T) {
 	if bad != n {
 		t.Errorf("%d of %d failed by TLS", bad, n)
 	}
-	roundTrip(t, c)
-	roundTrip(t, connect(t, m.out))
+	RoundTrip(t, c)
+	RoundTrip(t, Connect(t, m.out))
 }
 
-// TestSilentPeer: a handshake that never comes ends by its deadline.
-func TestSilentPeer(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
+// silentPeer: a handshake that never comes ends by its deadline.
+func (by engines) silentPeer(t *testing.T) {
+	m := by.newMesh(t, ServeTCP(t, Echo))
 	m.server.o.HandshakeTimeout = 50 * time.Millisecond
 	m.start(t)
-	c := connect(t, m.in)
+	c := Connect(t, m.in)
 	if _, err := io.ReadAll(c); err != nil && !isReset(err) {
 		t.Errorf("read: %v", err)
 	}
@@ -145,39 +124,39 @@ func TestSilentPeer(t *testing.T) {
 	}
 }
 
-// TestNoCert: without a certificate in time both ends refuse; when it comes, they go on.
-func TestNoCert(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo)).start(t)
+// noCert: without a certificate in time both ends refuse; when it comes, they go on.
+func (by engines) noCert(t *testing.T) {
+	m := by.newMesh(t, ServeTCP(t, Echo)).start(t)
 	sideThatWaits := func(d time.Duration) (*side, netip.AddrPort) {
-		s := newSide(t, nil, "late")
+		s := newSide(t, by.client, nil, "late")
 		s.o.CertWait = d
-		s.d.accepted = func(*engine.Record) engine.Plan { return m.toTunnel() }
+		s.d.Accept = func(*engine.Record) engine.Plan { return m.toTunnel() }
 		return s, s.listen(t, engine.Outbound)
 	}
 	late, to := sideThatWaits(50 * time.Millisecond)
-	refusedConn(t, &mesh{out: to})
+	wantRefused(t, to)
 	if r := late.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.IdentityError {
 		t.Fatalf("%q %s", r.Reason, r.Detail)
 	}
 	late, to = sideThatWaits(time.Minute)
-	c := connect(t, to)
-	late.certs.set(id("late"), m.ca.Issue(id("late").String()))
-	roundTrip(t, c)
+	c := Connect(t, to)
+	late.certs.Set(id("late"), m.ca.Issue(id("late").String()))
+	RoundTrip(t, c)
 }
 
-// TestExpiryUnderTraffic: leaves of two seconds, renewed at half life; no connection fails.
-func TestExpiryUnderTraffic(t *testing.T) {
-	m := newMesh(t, serveTCP(t, echo))
+// expiryUnderTraffic: leaves of two seconds, renewed at half life; no connection fails.
+func (by engines) expiryUnderTraffic(t *testing.T) {
+	m := by.newMesh(t, ServeTCP(t, Echo))
 	renew := func() {
 		for _, s := range []*side{m.client, m.server} {
 			now := time.Now()
-			s.certs.set(s.pod.Identity, m.ca.Issue(s.pod.Identity.String(), testca.NotBefore(now.Add(-time.Second)), testca.NotAfter(now.Add(2*time.Second))))
+			s.certs.Set(s.pod.Identity, m.ca.Issue(s.pod.Identity.String(), testca.NotBefore(now.Add(-time.Second)), testca.NotAfter(now.Add(2*time.Second))))
 		}
 	}
 	renew()
 	m.start(t)
-	long := connect(t, m.out)
-	roundTrip(t, long)
+	long := Connect(t, m.out)
+	RoundTrip(t, long)
 	end := time.Now().Add(7 * time.Second)
 	next := time.Now().Add(time.Second)
 	for time.Now().Before(end) {
@@ -185,12 +164,12 @@ func TestExpiryUnderTraffic(t *testing.T) {
 			renew()
 			next = next.Add(time.Second)
 		}
-		c := connect(t, m.out)
-		roundTrip(t, c)
+		c := Connect(t, m.out)
+		RoundTrip(t, c)
 		c.Close()
 		time.Sleep(5 * time.Millisecond)
 	}
-	roundTrip(t, long)
+	RoundTrip(t, long)
 	dials := 0
 	m.client.d.mu.Lock()
 	defer m.client.d.mu.Unlock()
@@ -204,12 +183,8 @@ func TestExpiryUnderTraffic(t *testing.T) {
 	}
 }
 
-func roundTrip(t testing.TB, c net.Conn) {
-	t.Helper()
-	if _, err := c.Write([]byte("ping")); err != nil {
-		t.Fatalf("round trip: %v", err)
-	}
-	if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
-		t.Fatalf("round trip: %v", err)
-	}
+// isAlert reports whether the peer ended TLS.
+func isAlert(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
 }
