@@ -1,0 +1,181 @@
+package poll
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// batch is how many events are taken at once. A small batch keeps the time between an event and the
+// flush that answers it short.
+const batch = 16
+
+// Handler is told what its descriptor is ready for.
+type Handler interface{ Ready(Events) }
+
+// Runner is given another turn.
+type Runner interface{ Run() }
+
+// Flusher sends what a turn has gathered.
+type Flusher interface{ Flush() }
+
+// slot is what the loop knows of a descriptor. The generation tells events of a closed descriptor from
+// those of the next one with its number.
+type slot struct {
+	h   Handler
+	gen int32
+}
+
+// Loop is one event loop.
+type Loop struct {
+	ep, wake int
+	file     *os.File // of ep, known to the runtime's poller
+	raw      syscall.RawConn
+	take     func(fd uintptr) bool
+	events   [batch]unix.EpollEvent
+	n        int // of events taken
+
+	slots  []slot
+	again  []Runner
+	flush  []Flusher
+	timers timers
+	quit   bool
+	leave  bool
+	done   chan struct{}
+
+	mu     sync.Mutex
+	posted []func()
+	spare  []func()
+	called bool // the eventfd was written for what is posted
+	closed bool
+}
+
+// New makes a loop that does nothing until Run.
+func New() (*Loop, error) {
+	l := &Loop{ep: -1, wake: -1, done: make(chan struct{})}
+	if err := l.open(); err != nil {
+		l.release()
+		return nil, fmt.Errorf("open event loop: %w", err)
+	}
+	return l, nil
+}
+
+func (l *Loop) open() (err error) {
+	if l.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	if l.ep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(l.ep, true); err != nil { // what makes the runtime poll it
+		return os.NewSyscallError("fcntl", err)
+	}
+	l.file = os.NewFile(uintptr(l.ep), "epoll")
+	if l.raw, err = l.file.SyscallConn(); err != nil {
+		return err
+	}
+	if err := l.file.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("let the runtime poll: %w", err)
+	}
+	l.take = func(fd uintptr) bool {
+		l.n = wait(int(fd), l.events[:])
+		return l.n != 0
+	}
+	l.timers.start = time.Now()
+	return l.Add(l.wake, (*waker)(l))
+}
+
+// Run turns until Stop. It must be called once, and returns when another goroutine has taken over, too.
+func (l *Loop) Run() {
+	for !l.quit {
+		l.gather()
+		for i := range l.events[:max(l.n, 0)] {
+			l.dispatch(&l.events[i])
+		}
+		l.runAgain()
+		l.timers.run()
+		l.flushAll()
+		if l.leave {
+			l.leave = false
+			go l.Run()
+			return
+		}
+	}
+	l.release()
+	close(l.done)
+}
+
+// Leave has another goroutine go on after this turn: the thread of this one has gone astray and is to
+// end with it.
+func (l *Loop) Leave() { l.leave = true }
+
+// Stop ends the loop and returns when it has ended. What was posted before is still done.
+func (l *Loop) Stop() {
+	l.Post(func() { l.quit = true })
+	<-l.done
+}
+
+func (l *Loop) release() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	if l.file != nil {
+		_ = l.file.Close()
+	} else if l.ep >= 0 {
+		_ = unix.Close(l.ep)
+	}
+	if l.wake >= 0 {
+		_ = unix.Close(l.wake)
+	}
+}
+
+// gather waits for events, for a timer, or not at all if somebody wants another turn.
+func (l *Loop) gather() {
+	if len(l.again) > 0 {
+		l.n = wait(l.ep, l.events[:])
+		return
+	}
+	l.n = 0
+	if l.timers.set(l.file) {
+		return
+	}
+	if err := l.raw.Read(l.take); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		l.quit = true // only a closed descriptor does that
+	}
+}
+
+func (l *Loop) dispatch(ev *unix.EpollEvent) {
+	s := &l.slots[ev.Fd]
+	if s.h != nil && s.gen == ev.Pad {
+		s.h.Ready(Events(ev.Events))
+	}
+}
+
+// Again has r run in the next turn, after that turn's events.
+func (l *Loop) Again(r Runner) { l.again = append(l.again, r) }
+
+func (l *Loop) runAgain() {
+	n := len(l.again)
+	for i := range n {
+		r := l.again[i]
+		l.again[i] = nil
+		r.Run()
+	}
+	l.again = append(l.again[:0], l.again[n:]...)
+}
+
+// Flush has f flushed at the end of this turn. The caller asks once a turn.
+func (l *Loop) Flush(f Flusher) { l.flush = append(l.flush, f) }
+
+func (l *Loop) flushAll() {
+	for i := 0; i < len(l.flush); i++ { // may grow
+		l.flush[i].Flush()
+		l.flush[i] = nil
+	}
+	l.flush = l.flush[:0]
+}
