@@ -15,6 +15,7 @@ import (
 
 	"github.com/ambitmesh/ambit/controller/ca"
 	"github.com/ambitmesh/ambit/controller/translate"
+	"github.com/ambitmesh/ambit/internal/version"
 )
 
 // Config is what a Cluster is made from.
@@ -93,7 +94,7 @@ func (c *Cluster) Run(ctx context.Context, w Work) error {
 
 func (c *Cluster) lead(ctx context.Context, w Work) {
 	conditions := &Conditions{Client: c.cfg.Dynamic, Log: c.cfg.Log, Now: c.cfg.Now}
-	gateways := &Gateways{Client: c.cfg.Dynamic, Log: c.cfg.Log, Now: c.cfg.Now}
+	gateways := &Gateways{Client: c.cfg.Dynamic, Log: c.cfg.Log, Now: c.cfg.Now, Version: version.String()}
 	var all sync.WaitGroup
 	defer all.Wait()
 	all.Go(func() { gateways.Run(ctx) })

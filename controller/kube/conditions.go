@@ -104,5 +104,5 @@ func (c *Conditions) write(ctx context.Context, ref translate.Ref, w written) er
 	if !changed {
 		return nil
 	}
-	return patch(ctx, client, got, conditions)
+	return patch(ctx, client, got, "conditions", conditions)
 }

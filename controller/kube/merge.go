@@ -22,12 +22,12 @@ func conditionsOf(obj *unstructured.Unstructured) []any {
 	return have
 }
 
-// patch writes all conditions of an object; one that is gone needs none. The version goes with them, so
-// that nobody's condition is lost: whoever writes in between makes this a conflict.
-func patch(ctx context.Context, client dynamic.ResourceInterface, got *unstructured.Unstructured, conditions []any) error {
+// patch writes a whole list of an object's status; one that is gone needs none. The version goes with it, so
+// that nobody's part is lost: whoever writes in between makes this a conflict.
+func patch(ctx context.Context, client dynamic.ResourceInterface, got *unstructured.Unstructured, field string, list []any) error {
 	text, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"resourceVersion": got.GetResourceVersion()},
-		"status":   map[string]any{"conditions": conditions},
+		"status":   map[string]any{field: list},
 	})
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
