@@ -3,6 +3,7 @@ package load_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -17,48 +18,68 @@ import (
 
 // The server waits in raw system calls, which the runtime cannot preempt: it needs a process of its own.
 func TestMain(m *testing.M) {
-	if base := os.Getenv("LOAD_SERVER"); base != "" {
-		os.Exit(load.Main([]string{"server", "127.0.0.1", base}, nil, os.Stdout, os.Stderr))
+	if roles := os.Getenv("LOAD_SERVER"); roles != "" {
+		os.Exit(load.Main(append([]string{"server", "127.0.0.1"}, strings.Fields(roles)...), nil, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
 
-func startServer(t *testing.T, base string) {
+// freePorts finds ports that nobody listens on.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var out []int
+	for range n {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		out = append(out, l.Addr().(*net.TCPAddr).Port)
+	}
+	return out
+}
+
+func startServer(t *testing.T, roles string) <-chan error {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), exe)
-	cmd.Env = append(os.Environ(), "LOAD_SERVER="+base)
+	cmd.Env = append(os.Environ(), "LOAD_SERVER="+roles)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() { cmd.Process.Kill() })
+	return ended
 }
 
 func TestVerbsAgainstServer(t *testing.T) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	base := l.Addr().(*net.TCPAddr).Port
-	l.Close()
-	startServer(t, strconv.Itoa(base))
-	addr := func(off int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(base+off)) }
+	ports := freePorts(t, 4)
+	ended := startServer(t, fmt.Sprintf("echo:%d once:%d source:%d sink:%d", ports[0], ports[1], ports[2], ports[3]))
+	addr := func(role int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[role])) }
 	for {
-		c, err := net.Dial("tcp4", addr(2))
+		c, err := net.Dial("tcp4", addr(3))
 		if err == nil {
 			c.Close()
 			break
 		}
-		time.Sleep(time.Millisecond)
+		select {
+		case err := <-ended:
+			t.Fatalf("the server ended: %v", err)
+		case <-time.After(time.Millisecond):
+		}
 	}
 	for _, args := range [][]string{
 		{"pingpong", addr(0), "2", "1024", "50ms"},
-		{"connect", addr(1), "2", "50ms"},
+		{"connect", addr(1), "2", "64", "50ms"},
 		{"bulk", addr(2), "2", "50ms"},
+		{"upload", addr(3), "2", "50ms"},
+		{"send", addr(3), "1024", "50ms"},
+		{"visit", "64", addr(0), addr(1)},
 	} {
 		t.Run(args[0], func(t *testing.T) {
 			var out, errw bytes.Buffer
@@ -75,6 +96,14 @@ func TestVerbsAgainstServer(t *testing.T) {
 		})
 	}
 	var out bytes.Buffer
+	if code := load.Main([]string{"pingpong", addr(0), "1", "1", "5ms"}, nil, &out, io.Discard); code != 0 {
+		t.Fatalf("exit %d", code)
+	}
+	t.Setenv(load.CPUVar, t.TempDir())
+	if code := load.Main([]string{"pingpong", addr(0), "1", "1", "5ms"}, nil, &out, io.Discard); code == 0 {
+		t.Error("a cgroup whose CPU time cannot be read is taken for an idle one")
+	}
+	out.Reset()
 	if code := load.Main([]string{"idle", addr(0), "3"}, strings.NewReader(""), &out, io.Discard); code != 0 || out.String() != "READY\n" {
 		t.Errorf("idle: exit %d, said %q", code, out.String())
 	}

@@ -3,22 +3,27 @@ package load
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// The far end's roles, by port offset.
+// The far end's roles.
 const (
 	roleEcho = iota
 	roleOnce
 	roleSource
-	roles
+	roleSink
 )
+
+var roleNames = []string{"echo", "once", "source", "sink"}
 
 const blobSize = 256 << 10
 
-// server is the far end: every connection is echoed, answered once, or written to.
+// server is the far end: every connection is echoed, answered once, written to or read from.
 type server struct {
 	*poller
 	listeners map[int]int // descriptor to role
@@ -26,7 +31,7 @@ type server struct {
 	buf, blob []byte
 }
 
-func serve(host string, base int) error {
+func serve(host string, roles []string) error {
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
 		return fmt.Errorf("listen on %q: %w", host, err)
@@ -36,8 +41,14 @@ func serve(host string, base int) error {
 		return err
 	}
 	s := &server{poller: p, listeners: map[int]int{}, role: map[int]int{}, buf: make([]byte, blobSize), blob: make([]byte, blobSize)}
-	for r := range roles {
-		if err := s.listen(netip.AddrPortFrom(addr, uint16(base+r)), r); err != nil {
+	for _, r := range roles {
+		name, port, _ := strings.Cut(r, ":")
+		n, err := strconv.ParseUint(port, 10, 16)
+		role := slices.Index(roleNames, name)
+		if err != nil || role < 0 {
+			return fmt.Errorf("listen: want role:port, got %q", r)
+		}
+		if err := s.listen(netip.AddrPortFrom(addr, uint16(n)), role); err != nil {
 			return err
 		}
 	}
@@ -72,10 +83,14 @@ func (s *server) event(fd int) {
 		return
 	}
 	var alive bool
-	if s.role[fd] == roleSource {
+	switch s.role[fd] {
+	case roleSource:
 		_, e := write(fd, s.blob)
 		alive = e == 0 || e == syscall.EAGAIN
-	} else {
+	case roleSink:
+		n, e := read(fd, s.buf)
+		alive = n > 0 || e == syscall.EAGAIN
+	default:
 		alive = s.echo(fd)
 	}
 	if !alive {

@@ -3,9 +3,7 @@ package load
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -96,25 +94,4 @@ func dial(a netip.AddrPort) (int, error) {
 		return -1, fmt.Errorf("connect to %s: %w", a, err)
 	}
 	return fd, nil
-}
-
-// window is a measured span after a warm-up of a fifth of it.
-type window struct{ start, from, end time.Time }
-
-func newWindow(d time.Duration) window {
-	now := time.Now()
-	return window{start: now, from: now.Add(d / 5), end: now.Add(d + d/5)}
-}
-
-func (w window) seconds() float64 { return w.end.Sub(w.from).Seconds() }
-
-func latencies(l []time.Duration, w window, failed int) *Result {
-	slices.Sort(l)
-	at := func(p float64) float64 {
-		if len(l) == 0 {
-			return 0
-		}
-		return float64(l[min(len(l)-1, int(float64(len(l))*p))].Nanoseconds()) / 1000
-	}
-	return &Result{Count: len(l), Rate: float64(len(l)) / w.seconds(), P50: at(.5), P90: at(.9), P99: at(.99), Failed: failed}
 }

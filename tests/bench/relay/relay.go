@@ -28,7 +28,7 @@ type loop struct {
 	ep      int
 	buf     []byte
 	targets map[int]netip.AddrPort // listener to target
-	legs    map[int]*leg
+	legs    []*leg // by descriptor
 }
 
 // Run relays from each listener to its target until an error of the loop itself. listen and target
@@ -38,7 +38,7 @@ func Run(listen, target []netip.AddrPort) error {
 	if err != nil {
 		return fmt.Errorf("create epoll: %w", err)
 	}
-	l := &loop{ep: ep, buf: make([]byte, bufSize), targets: map[int]netip.AddrPort{}, legs: map[int]*leg{}}
+	l := &loop{ep: ep, buf: make([]byte, bufSize), targets: map[int]netip.AddrPort{}}
 	for i, a := range listen {
 		if err := l.listen(a, target[i]); err != nil {
 			return err
@@ -105,9 +105,11 @@ func (l *loop) add(fd int) (*leg, error) {
 	if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events & 0xffffffff, Fd: int32(fd)}); err != nil {
 		return nil, err
 	}
-	g := &leg{fd: fd}
-	l.legs[fd] = g
-	return g, nil
+	for len(l.legs) <= fd {
+		l.legs = append(l.legs, nil)
+	}
+	l.legs[fd] = &leg{fd: fd}
+	return l.legs[fd], nil
 }
 
 func (l *loop) accept(lfd int, target netip.AddrPort) {
@@ -138,7 +140,7 @@ func (l *loop) pair(fd int, target netip.AddrPort) error {
 	}
 	a, err := l.add(fd)
 	if err != nil {
-		delete(l.legs, up)
+		l.legs[up] = nil
 		unix.Close(up)
 		return err
 	}
@@ -146,19 +148,28 @@ func (l *loop) pair(fd int, target netip.AddrPort) error {
 	return nil
 }
 
+const (
+	ended    = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+	readable = unix.EPOLLIN | ended
+)
+
+// event costs one read and one write per message: nothing is read that cannot be there.
 func (l *loop) event(fd int, events uint32) {
-	if t, ok := l.targets[fd]; ok {
-		l.accept(fd, t)
+	if fd >= len(l.legs) || l.legs[fd] == nil {
+		if t, ok := l.targets[fd]; ok {
+			l.accept(fd, t)
+		}
 		return
 	}
 	g := l.legs[fd]
-	if g == nil {
-		return
+	g.hup = g.hup || events&ended != 0
+	if events&unix.EPOLLOUT != 0 && (len(g.pending) > 0 || g.eof) {
+		l.flush(g)
+		l.pump(g.peer) // it waited until g took what was pending
 	}
-	g.hup = g.hup || events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
-	l.flush(g)
-	l.pump(g)
-	l.pump(g.peer)
+	if events&readable != 0 {
+		l.pump(g)
+	}
 }
 
 // pump moves what can be read from g to its peer.
@@ -228,7 +239,7 @@ func (l *loop) end(g *leg) {
 	for _, x := range []*leg{g, g.peer} {
 		if !x.dead {
 			x.dead = true
-			delete(l.legs, x.fd)
+			l.legs[x.fd] = nil
 			unix.Close(x.fd)
 		}
 	}
