@@ -82,6 +82,15 @@ func (c *Cache) news(typeURL string, cur *cursor) bool {
 	return back != nil && entryOf(back).seq > cur.up
 }
 
+// unsent reports whether anything happened since the cursor, removals included.
+func (c *Cache) unsent(typeURL string, cur *cursor) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.table(typeURL)
+	live, gone := t.live.Back(), t.gone.Back()
+	return live != nil && entryOf(live).seq > cur.up || gone != nil && entryOf(gone).seq > cur.down
+}
+
 // next returns what changed since the cursor, of removals only those up to removeTo, and moves the cursor.
 // The oldest changes come first; what would make more than limit bytes is left for the next batch.
 func (c *Cache) next(typeURL string, cur *cursor, want interest, removeTo uint64, limit int) batch {

@@ -77,6 +77,26 @@ func TestRemovedPolicyOfAReconnectGoesAfterWorkloads(t *testing.T) {
 	p.want(AuthorizationType, nil, []string{"a/p"})
 }
 
+func TestRemovalThatWaitsIsNotSynced(t *testing.T) {
+	w := newWorld(t, nil)
+	w.apply(nil, these(address(t, "c//Pod/a/b", "1")), these(policy(t, "a/p", "1")), nil, nil)
+	p := w.open("n1")
+	p.both("", nil, nil)
+	p.ack(p.want(AuthorizationType, []string{"a/p"}, nil))
+	p.ack(p.want(AddressType, []string{"c//Pod/a/b"}, nil))
+	w.apply(nil, these(address(t, "c//Pod/a/b", "2")), nil, nil, []string{"a/p"})
+	addr := p.want(AddressType, []string{"c//Pod/a/b"}, nil) // the removal waits for its answer
+	if w.server.Status()[0].Types[AuthorizationType].Synced {
+		t.Error("a removal is not sent, and the status says that all is")
+	}
+	p.ack(addr)
+	p.ack(p.want(AuthorizationType, nil, []string{"a/p"}))
+	p.quiet(50 * time.Millisecond)
+	if !w.server.Status()[0].Types[AuthorizationType].Synced {
+		t.Error("the removal was sent and acknowledged, and the status says that it was not")
+	}
+}
+
 func TestRefusalsAreKeptAndNotRepeated(t *testing.T) {
 	w := newWorld(t, nil)
 	w.apply(nil, nil, these(policy(t, "a/p", "1"), policy(t, "a/q", "1")), nil, nil)

@@ -58,6 +58,6 @@ func (s *stream) status() ProxyStatus {
 
 func (s *stream) typeStatus(w *watch) TypeStatus {
 	t := TypeStatus{Version: w.system, Position: w.acked, Waiting: w.flying != nil, Held: !w.started && !w.blocked.IsZero()}
-	t.Synced = w.flying == nil && (w.typeURL == CaptureType || w.started && !s.server.cfg.Cache.news(w.typeURL, w.cursor))
+	t.Synced = w.flying == nil && (w.typeURL == CaptureType || w.started && len(w.deferred) == 0 && !s.server.cfg.Cache.unsent(w.typeURL, w.cursor))
 	return t
 }

@@ -118,9 +118,9 @@ func install(ctx context.Context) error {
 	return nil
 }
 
-// apply is also the upgrade. The definitions take a moment until the API server serves them.
+// apply is also the upgrade.
 func apply(ctx context.Context) error {
-	_, err := c.Kubectl(ctx, "apply", "--server-side", "-f", "../../manifests/crds.yaml", "-f", "../../manifests/ambit.yaml")
+	_, err := c.Kubectl(ctx, "apply", "--server-side", "-f", "../../manifests/")
 	return err
 }
 

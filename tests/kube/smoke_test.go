@@ -47,8 +47,9 @@ spec:
 		refused(t, other, "stranger", url)
 		answers(t, shop, "client", url)
 		awaitThat(t, 20*time.Second, "reason in the proxy's log", func() error {
-			if log := kubectl(t, "-n", "ambit-system", "logs", proxy(t, nodeB)); !strings.Contains(log, "policy") {
-				return fmt.Errorf("no line about a policy: %s", tail(log, 600))
+			log := kubectl(t, "-n", "ambit-system", "logs", proxy(t, nodeB))
+			if lineWith(log, "policy_no_allow", address(t, other, "stranger")) == "" {
+				return fmt.Errorf("no line about the stranger and policy_no_allow: %s", tail(log, 600))
 			}
 			return nil
 		})
