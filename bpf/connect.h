@@ -18,17 +18,20 @@ static __always_inline void forget(struct bpf_sock *sk)
 	struct attest *a = bpf_sk_storage_get(&attested, sk, 0, 0);
 	if (a)
 		a->verdict = V_NONE;
+	forget_direct(sk);
 }
 
 /* Only the kubelet, from the node's own namespace, towards a pod whose inbound is captured. Never by address. */
-static __always_inline int judge_node(struct bpf_sock *sk, __u64 netns, const struct addr *dst)
+static __always_inline int judge_node(struct bpf_sock *sk, __u64 netns, const __u32 *ip)
 {
+	struct addr dst;
 	struct settings *s = get_settings();
 	if (!s || s->probe_mode == PROBE_OFF || netns != s->host_cookie)
 		return GO_ON;
 	if (s->probe_mode == PROBE_CGROUP && bpf_get_current_cgroup_id() != s->probe_cgroup)
 		return GO_ON;
-	if (bpf_map_lookup_elem(&addresses, dst) && !remember(sk, V_PROBE))
+	__builtin_memcpy(dst.ip, ip, sizeof(dst.ip));
+	if (bpf_map_lookup_elem(&addresses, &dst) && !remember(sk, V_PROBE))
 		count(C_PROBE_UNTRACKED);
 	return GO_ON;
 }
@@ -92,7 +95,8 @@ static __always_inline bool stays_inside6(const __u32 *ip)
 	return ip[0] == 0 && ip[1] == 0 && ip[2] == 0 && (ip[3] == 0 || ip[3] == bpf_htonl(1));
 }
 
-static __always_inline int judge(struct bpf_sock_addr *ctx, const struct addr *dst, bool v4)
+/* dst may be another place afterwards. */
+static __always_inline int judge(struct bpf_sock_addr *ctx, struct end *dst, bool v4)
 {
 	__u64 netns = bpf_get_netns_cookie(ctx);
 	struct bpf_sock *sk = ctx->sk; /* once: two reads are two unchecked pointers to the verifier */
@@ -101,7 +105,7 @@ static __always_inline int judge(struct bpf_sock_addr *ctx, const struct addr *d
 	forget(sk);
 	struct pod *p = bpf_map_lookup_elem(&pods, &netns);
 	if (!p)
-		return judge_node(sk, netns, dst);
+		return judge_node(sk, netns, dst->ip);
 	bool to_self = v4 ? (p->ip4 && dst->ip[3] == p->ip4) : (p->has6 && same(dst->ip, p->ip6));
 	__u64 cgroup = bpf_get_current_cgroup_id();
 	if (bpf_map_lookup_elem(&proxies, &cgroup))
@@ -112,6 +116,8 @@ static __always_inline int judge(struct bpf_sock_addr *ctx, const struct addr *d
 		return unmark(ctx, sk, p);
 	if (v4 ? (!p->ip4 || stays_inside4(dst->ip[3])) : (!p->has6 || stays_inside6(dst->ip)))
 		return GO_ON;
+	if (go_direct(sk, netns, dst))
+		return unmark(ctx, sk, p);
 	return mark(ctx, sk, p);
 }
 
@@ -120,8 +126,14 @@ int ambit_connect4(struct bpf_sock_addr *ctx)
 {
 	if (ctx->protocol != IPPROTO_TCP)
 		return GO_ON;
-	struct addr dst = { { 0, 0, V4MAPPED, ctx->user_ip4 } };
-	return judge(ctx, &dst, true);
+	__u32 ip = ctx->user_ip4, port = bpf_ntohs(ctx->user_port);
+	struct end dst = { { 0, 0, V4MAPPED, ip }, port };
+	int r = judge(ctx, &dst, true);
+	if (dst.ip[3] != ip || dst.port != port) {
+		ctx->user_ip4 = dst.ip[3];
+		ctx->user_port = bpf_htons(dst.port);
+	}
+	return r;
 }
 
 SEC("cgroup/connect6")
@@ -129,6 +141,16 @@ int ambit_connect6(struct bpf_sock_addr *ctx)
 {
 	if (ctx->protocol != IPPROTO_TCP)
 		return GO_ON;
-	struct addr dst = { { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] } };
-	return judge(ctx, &dst, dst.ip[0] == 0 && dst.ip[1] == 0 && dst.ip[2] == V4MAPPED);
+	__u32 port = bpf_ntohs(ctx->user_port);
+	struct end dst = { { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] }, port };
+	const struct end asked = dst;
+	int r = judge(ctx, &dst, dst.ip[0] == 0 && dst.ip[1] == 0 && dst.ip[2] == V4MAPPED);
+	if (!same(dst.ip, asked.ip) || dst.port != port) {
+		ctx->user_ip6[0] = dst.ip[0];
+		ctx->user_ip6[1] = dst.ip[1];
+		ctx->user_ip6[2] = dst.ip[2];
+		ctx->user_ip6[3] = dst.ip[3];
+		ctx->user_port = bpf_htons(dst.port);
+	}
+	return r;
 }

@@ -20,5 +20,8 @@ func (m *Mesh) Counters() (map[string]uint64, error) {
 			out[name] += n
 		}
 	}
+	if err := m.directCounters(out); err != nil {
+		return nil, err
+	}
 	return out, nil
 }

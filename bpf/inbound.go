@@ -93,7 +93,8 @@ func (m *Mesh) dropFlows(addr netip.Addr) error {
 	to := func(t meshTuple) bool { return t.Dip == words(addr) }
 	return errors.Join(
 		deleteWhere[meshTuple, uint64](m.obj.Legs, to),
-		deleteWhere[meshTuple, uint64](m.obj.Probes, to))
+		deleteWhere[meshTuple, uint64](m.obj.Probes, to),
+		m.DropDirectFlows(addr))
 }
 
 // Flows counts the attested flows of legs and probes.

@@ -44,6 +44,8 @@ func (m *Mesh) hooks() []hook {
 		{"link_sockops", ebpf.AttachCGroupSockOps, m.obj.AmbitSockops},
 		{"link_connect4", ebpf.AttachCGroupInet4Connect, m.obj.AmbitConnect4},
 		{"link_connect6", ebpf.AttachCGroupInet6Connect, m.obj.AmbitConnect6},
+		{"link_peername4", ebpf.AttachCgroupInet4GetPeername, m.obj.AmbitPeername4},
+		{"link_peername6", ebpf.AttachCgroupInet6GetPeername, m.obj.AmbitPeername6},
 	}
 }
 

@@ -70,8 +70,8 @@ func TestVerifierBudget(t *testing.T) {
 			t.Errorf("%s: the verifier walked %d instructions, want 1 to %d", name, n, quarter)
 		}
 	}
-	if len(seen) != 4 {
-		t.Errorf("got %d programs, want 4", len(seen))
+	if len(seen) != 6 {
+		t.Errorf("got %d programs, want 6", len(seen))
 	}
 }
 
@@ -183,8 +183,8 @@ func TestExclusionsAndCounters(t *testing.T) {
 		t.Errorf("excluded ports: %d %v, want 1", n, err)
 	}
 	c, err := m.Counters()
-	if err != nil || len(c) != int(m.obj.Counters.MaxEntries()) {
-		t.Errorf("counters: %v %v, want %d", c, err, m.obj.Counters.MaxEntries())
+	if err != nil || len(c) != int(m.obj.Counters.MaxEntries()+m.obj.DirectCounters.MaxEntries()) {
+		t.Errorf("counters: %v %v, want %d", c, err, len(counterNames)+len(directCounterNames))
 	}
 }
 

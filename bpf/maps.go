@@ -87,7 +87,7 @@ func (m *Mesh) Pod(cookie uint64) (Pod, bool, error) {
 
 // DeletePod removes a namespace's entry. A missing one is no error.
 func (m *Mesh) DeletePod(cookie uint64) error {
-	return errors.Join(gone(m.obj.Pods.Delete(cookie)), gone(m.obj.LegCount.Delete(cookie)))
+	return errors.Join(gone(m.obj.Pods.Delete(cookie)), gone(m.obj.LegCount.Delete(cookie)), gone(m.obj.Budgets.Delete(cookie)))
 }
 
 // PutProxy tells the hooks that processes of this cgroup are the node's proxy.

@@ -6,6 +6,7 @@
 #include "headers/bpf_helpers.h"
 #include "headers/bpf_endian.h"
 #include "maps.h"
+#include "direct.h"
 #include "connect.h"
 #include "sockops.h"
 #include "steer.h"

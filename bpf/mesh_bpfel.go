@@ -13,6 +13,25 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type meshAccount struct {
+	_        structs.HostLayout
+	Opened   uint64
+	Closed   uint64
+	Failed   uint64
+	Sent     uint64
+	Received uint64
+	FailedAt uint64
+}
+
+type meshAccountKey struct {
+	_          structs.HostLayout
+	Netns      uint64
+	Called     [4]uint32
+	To         meshWay
+	CalledPort uint32
+	Zero       uint32
+}
+
 type meshAddr struct {
 	_  structs.HostLayout
 	Ip [4]uint32
@@ -21,6 +40,49 @@ type meshAddr struct {
 type meshAttest struct {
 	_       structs.HostLayout
 	Verdict uint32
+}
+
+type meshBudget struct {
+	_     structs.HostLayout
+	Live  uint64
+	Limit uint64
+}
+
+type meshCall struct {
+	_     structs.HostLayout
+	Netns uint64
+	Ip    [4]uint32
+	Port  uint32
+	Zero  uint32
+}
+
+type meshDirect struct {
+	_          structs.HostLayout
+	Account    meshAccountKey
+	Generation uint64
+	Before     uint64
+	State      uint32
+	Zero       uint32
+}
+
+type meshDirectVerdict struct {
+	_          structs.HostLayout
+	Generation uint64
+	N          uint32
+	Zero       uint32
+	Ways       [8]meshWay
+}
+
+type meshFlow struct {
+	_       structs.HostLayout
+	Account meshAccountKey
+	Socket  uint64
+}
+
+type meshGate struct {
+	_          structs.HostLayout
+	Generation uint64
+	Lease      uint64
 }
 
 type meshListenerKey struct {
@@ -63,25 +125,42 @@ type meshTuple struct {
 	Dport uint16
 }
 
+type meshWay struct {
+	_     structs.HostLayout
+	Netns uint64
+	Ip    [4]uint32
+	Port  uint32
+	Zero  uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	meshMapAddresses      = "addresses"
-	meshMapAttested       = "attested"
-	meshMapCounters       = "counters"
-	meshMapExcluded       = "excluded"
-	meshMapLegCount       = "leg_count"
-	meshMapLegs           = "legs"
-	meshMapListeners      = "listeners"
-	meshMapPods           = "pods"
-	meshMapProbes         = "probes"
-	meshMapProxies        = "proxies"
-	meshMapSettings       = "settings"
-	meshProgAmbitConnect4 = "ambit_connect4"
-	meshProgAmbitConnect6 = "ambit_connect6"
-	meshProgAmbitSockops  = "ambit_sockops"
-	meshProgAmbitSteer    = "ambit_steer"
+	meshMapAccounts        = "accounts"
+	meshMapAddresses       = "addresses"
+	meshMapAttested        = "attested"
+	meshMapBudgets         = "budgets"
+	meshMapCounters        = "counters"
+	meshMapDirectCounters  = "direct_counters"
+	meshMapDirectFlows     = "direct_flows"
+	meshMapDirects         = "directs"
+	meshMapExcluded        = "excluded"
+	meshMapGate            = "gate"
+	meshMapLegCount        = "leg_count"
+	meshMapLegs            = "legs"
+	meshMapListeners       = "listeners"
+	meshMapPods            = "pods"
+	meshMapProbes          = "probes"
+	meshMapProxies         = "proxies"
+	meshMapSettings        = "settings"
+	meshMapVerdicts        = "verdicts"
+	meshProgAmbitConnect4  = "ambit_connect4"
+	meshProgAmbitConnect6  = "ambit_connect6"
+	meshProgAmbitPeername4 = "ambit_peername4"
+	meshProgAmbitPeername6 = "ambit_peername6"
+	meshProgAmbitSockops   = "ambit_sockops"
+	meshProgAmbitSteer     = "ambit_steer"
 )
 
 // loadMesh returns the embedded CollectionSpec for mesh.
@@ -126,27 +205,36 @@ type meshSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type meshProgramSpecs struct {
-	AmbitConnect4 *ebpf.ProgramSpec `ebpf:"ambit_connect4"`
-	AmbitConnect6 *ebpf.ProgramSpec `ebpf:"ambit_connect6"`
-	AmbitSockops  *ebpf.ProgramSpec `ebpf:"ambit_sockops"`
-	AmbitSteer    *ebpf.ProgramSpec `ebpf:"ambit_steer"`
+	AmbitConnect4  *ebpf.ProgramSpec `ebpf:"ambit_connect4"`
+	AmbitConnect6  *ebpf.ProgramSpec `ebpf:"ambit_connect6"`
+	AmbitPeername4 *ebpf.ProgramSpec `ebpf:"ambit_peername4"`
+	AmbitPeername6 *ebpf.ProgramSpec `ebpf:"ambit_peername6"`
+	AmbitSockops   *ebpf.ProgramSpec `ebpf:"ambit_sockops"`
+	AmbitSteer     *ebpf.ProgramSpec `ebpf:"ambit_steer"`
 }
 
 // meshMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type meshMapSpecs struct {
-	Addresses *ebpf.MapSpec `ebpf:"addresses"`
-	Attested  *ebpf.MapSpec `ebpf:"attested"`
-	Counters  *ebpf.MapSpec `ebpf:"counters"`
-	Excluded  *ebpf.MapSpec `ebpf:"excluded"`
-	LegCount  *ebpf.MapSpec `ebpf:"leg_count"`
-	Legs      *ebpf.MapSpec `ebpf:"legs"`
-	Listeners *ebpf.MapSpec `ebpf:"listeners"`
-	Pods      *ebpf.MapSpec `ebpf:"pods"`
-	Probes    *ebpf.MapSpec `ebpf:"probes"`
-	Proxies   *ebpf.MapSpec `ebpf:"proxies"`
-	Settings  *ebpf.MapSpec `ebpf:"settings"`
+	Accounts       *ebpf.MapSpec `ebpf:"accounts"`
+	Addresses      *ebpf.MapSpec `ebpf:"addresses"`
+	Attested       *ebpf.MapSpec `ebpf:"attested"`
+	Budgets        *ebpf.MapSpec `ebpf:"budgets"`
+	Counters       *ebpf.MapSpec `ebpf:"counters"`
+	DirectCounters *ebpf.MapSpec `ebpf:"direct_counters"`
+	DirectFlows    *ebpf.MapSpec `ebpf:"direct_flows"`
+	Directs        *ebpf.MapSpec `ebpf:"directs"`
+	Excluded       *ebpf.MapSpec `ebpf:"excluded"`
+	Gate           *ebpf.MapSpec `ebpf:"gate"`
+	LegCount       *ebpf.MapSpec `ebpf:"leg_count"`
+	Legs           *ebpf.MapSpec `ebpf:"legs"`
+	Listeners      *ebpf.MapSpec `ebpf:"listeners"`
+	Pods           *ebpf.MapSpec `ebpf:"pods"`
+	Probes         *ebpf.MapSpec `ebpf:"probes"`
+	Proxies        *ebpf.MapSpec `ebpf:"proxies"`
+	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	Verdicts       *ebpf.MapSpec `ebpf:"verdicts"`
 }
 
 // meshVariableSpecs contains global variables before they are loaded into the kernel.
@@ -175,25 +263,38 @@ func (o *meshObjects) Close() error {
 //
 // It can be passed to loadMeshObjects or ebpf.CollectionSpec.LoadAndAssign.
 type meshMaps struct {
-	Addresses *ebpf.Map `ebpf:"addresses"`
-	Attested  *ebpf.Map `ebpf:"attested"`
-	Counters  *ebpf.Map `ebpf:"counters"`
-	Excluded  *ebpf.Map `ebpf:"excluded"`
-	LegCount  *ebpf.Map `ebpf:"leg_count"`
-	Legs      *ebpf.Map `ebpf:"legs"`
-	Listeners *ebpf.Map `ebpf:"listeners"`
-	Pods      *ebpf.Map `ebpf:"pods"`
-	Probes    *ebpf.Map `ebpf:"probes"`
-	Proxies   *ebpf.Map `ebpf:"proxies"`
-	Settings  *ebpf.Map `ebpf:"settings"`
+	Accounts       *ebpf.Map `ebpf:"accounts"`
+	Addresses      *ebpf.Map `ebpf:"addresses"`
+	Attested       *ebpf.Map `ebpf:"attested"`
+	Budgets        *ebpf.Map `ebpf:"budgets"`
+	Counters       *ebpf.Map `ebpf:"counters"`
+	DirectCounters *ebpf.Map `ebpf:"direct_counters"`
+	DirectFlows    *ebpf.Map `ebpf:"direct_flows"`
+	Directs        *ebpf.Map `ebpf:"directs"`
+	Excluded       *ebpf.Map `ebpf:"excluded"`
+	Gate           *ebpf.Map `ebpf:"gate"`
+	LegCount       *ebpf.Map `ebpf:"leg_count"`
+	Legs           *ebpf.Map `ebpf:"legs"`
+	Listeners      *ebpf.Map `ebpf:"listeners"`
+	Pods           *ebpf.Map `ebpf:"pods"`
+	Probes         *ebpf.Map `ebpf:"probes"`
+	Proxies        *ebpf.Map `ebpf:"proxies"`
+	Settings       *ebpf.Map `ebpf:"settings"`
+	Verdicts       *ebpf.Map `ebpf:"verdicts"`
 }
 
 func (m *meshMaps) Close() error {
 	return _MeshClose(
+		m.Accounts,
 		m.Addresses,
 		m.Attested,
+		m.Budgets,
 		m.Counters,
+		m.DirectCounters,
+		m.DirectFlows,
+		m.Directs,
 		m.Excluded,
+		m.Gate,
 		m.LegCount,
 		m.Legs,
 		m.Listeners,
@@ -201,6 +302,7 @@ func (m *meshMaps) Close() error {
 		m.Probes,
 		m.Proxies,
 		m.Settings,
+		m.Verdicts,
 	)
 }
 
@@ -214,16 +316,20 @@ type meshVariables struct {
 //
 // It can be passed to loadMeshObjects or ebpf.CollectionSpec.LoadAndAssign.
 type meshPrograms struct {
-	AmbitConnect4 *ebpf.Program `ebpf:"ambit_connect4"`
-	AmbitConnect6 *ebpf.Program `ebpf:"ambit_connect6"`
-	AmbitSockops  *ebpf.Program `ebpf:"ambit_sockops"`
-	AmbitSteer    *ebpf.Program `ebpf:"ambit_steer"`
+	AmbitConnect4  *ebpf.Program `ebpf:"ambit_connect4"`
+	AmbitConnect6  *ebpf.Program `ebpf:"ambit_connect6"`
+	AmbitPeername4 *ebpf.Program `ebpf:"ambit_peername4"`
+	AmbitPeername6 *ebpf.Program `ebpf:"ambit_peername6"`
+	AmbitSockops   *ebpf.Program `ebpf:"ambit_sockops"`
+	AmbitSteer     *ebpf.Program `ebpf:"ambit_steer"`
 }
 
 func (p *meshPrograms) Close() error {
 	return _MeshClose(
 		p.AmbitConnect4,
 		p.AmbitConnect6,
+		p.AmbitPeername4,
+		p.AmbitPeername6,
 		p.AmbitSockops,
 		p.AmbitSteer,
 	)

@@ -24,6 +24,8 @@ static __always_inline void flow_of(struct bpf_sock_ops *o, struct tuple *t)
 	t->dport = bpf_ntohl(o->remote_port);
 }
 
+#include "direct_ops.h"
+
 /* The counter is raised before the entry is made, so that a pod can never hold more than its share. */
 static __always_inline bool add_leg(const struct tuple *t, __u64 netns)
 {
@@ -67,10 +69,11 @@ int ambit_sockops(struct bpf_sock_ops *o)
 	__u32 op = o->op;
 	if (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_STATE_CB)
 		return 1;
-	if (op == BPF_SOCK_OPS_STATE_CB && o->args[1] != BPF_TCP_CLOSE)
-		return 1;
 	struct bpf_sock *sk = o->sk;
 	if (!sk)
+		return 1;
+	direct_ops(o, sk, op);
+	if (op == BPF_SOCK_OPS_STATE_CB && o->args[1] != BPF_TCP_CLOSE)
 		return 1;
 	struct attest *a = bpf_sk_storage_get(&attested, sk, 0, 0);
 	if (!a || a->verdict == V_NONE)

@@ -66,7 +66,7 @@ int ambit_steer(struct bpf_sk_lookup *ctx)
 	t.sport = bpf_ntohs(ctx->remote_port);
 	if (t.dport == 15008)
 		return hand_over(ctx, t.dip, L_HBONE, C_HBONE);
-	if (bpf_map_lookup_elem(&legs, &t) || bpf_map_lookup_elem(&probes, &t))
+	if (bpf_map_lookup_elem(&legs, &t) || bpf_map_lookup_elem(&probes, &t) || bpf_map_lookup_elem(&direct_flows, &t))
 		return SK_PASS;
 	if (is_excluded(&t)) {
 		count(C_EXCLUDED);

@@ -28,11 +28,18 @@ enum {
 };
 
 enum { BPF_ANY, BPF_NOEXIST };
-enum { BPF_F_NO_PREALLOC = 1 };
+enum { BPF_F_NO_PREALLOC = 1, BPF_F_MMAPABLE = 1024 };
 enum { BPF_SK_STORAGE_GET_F_CREATE = 1 };
 enum { BPF_SOCK_OPS_TCP_CONNECT_CB = 3, BPF_SOCK_OPS_STATE_CB = 10 };
 enum { BPF_SOCK_OPS_STATE_CB_FLAG = 4 };
-enum { BPF_TCP_CLOSE = 7 };
+enum {
+	BPF_TCP_ESTABLISHED = 1,
+	BPF_TCP_FIN_WAIT2 = 5,
+	BPF_TCP_CLOSE = 7,
+	BPF_TCP_CLOSE_WAIT = 8,
+	BPF_TCP_LAST_ACK = 9,
+	BPF_TCP_CLOSING = 11,
+};
 enum { SK_DROP, SK_PASS };
 enum { AF_INET = 2, AF_INET6 = 10, IPPROTO_TCP = 6 };
 enum { SOL_SOCKET = 1, SO_BINDTODEVICE = 25, SO_MARK = 36 };
@@ -72,7 +79,10 @@ struct bpf_sock_ops {
 	__u32 remote_port;   /* network order, in the upper half */
 	__u32 local_port;    /* host order */
 	__u32 is_fullsock;
-	__u32 unused_fields[23]; /* snd_cwnd .. sk_txhash */
+	__u32 unused_fields[7]; /* snd_cwnd .. rcv_nxt */
+	__u32 snd_nxt;
+	__u32 snd_una;
+	__u32 more_unused_fields[14]; /* mss_cache .. sk_txhash */
 	__u64 bytes_received;
 	__u64 bytes_acked;
 	union {
