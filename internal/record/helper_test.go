@@ -129,15 +129,7 @@ func pair(t testing.TB, mine, theirs *tls.Config, client bool) (*ours, *tls.Conn
 	return o, peer
 }
 
-// put queues text; flush sends what is queued.
-func (o *ours) put(p []byte) {
-	for len(p) > 0 {
-		n := copy(o.w.Space(1), p)
-		o.w.Advance(n)
-		p = p[n:]
-	}
-}
-
+// flush sends what is queued.
 func (o *ours) flush() {
 	o.t.Helper()
 	o.w.Seal()
@@ -184,7 +176,7 @@ func talk(t testing.TB, o *ours, peer *tls.Conn, n int) {
 		}
 		done <- err
 	}()
-	o.put(want)
+	write(o.w, want)
 	o.flush()
 	back, err := o.read(n)
 	if perr := <-done; err != nil || perr != nil {
