@@ -70,7 +70,10 @@ func record(t testing.TB, client bool, texts ...string) *recorded {
 		}
 		rec.text += s
 	}
-	_ = peer.Close()
+	// Not Close: with a ticket unread that resets the connection.
+	if err := errors.Join(peer.CloseWrite(), b.(*net.TCPConn).CloseWrite()); err != nil {
+		t.Fatal(err)
+	}
 	rec.state = me.ConnectionState()
 	// What the handshake left in the connection is the records after it: all
 	// that our crypto/tls did not read.
