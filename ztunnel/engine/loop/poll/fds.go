@@ -42,8 +42,11 @@ func (l *Loop) Add(fd int, h Handler) error {
 }
 
 // Forget ends the events of fd, which the caller closes next. If others hold the same socket (shared),
-// closing alone would not take it out of the kernel's set.
+// closing alone would not take it out of the kernel's set. One that was never added is none to it.
 func (l *Loop) Forget(fd int, shared bool) {
+	if fd >= len(l.slots) {
+		return
+	}
 	l.slots[fd].h = nil
 	if shared {
 		_ = unix.EpollCtl(l.ep, unix.EPOLL_CTL_DEL, fd, nil)

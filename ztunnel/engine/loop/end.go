@@ -1,0 +1,132 @@
+package loop
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
+	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
+)
+
+// end is one side of a flow.
+type end struct {
+	f    *flow
+	fd   int    // the socket; -1: none
+	pend chunks // bytes for this side that it did not take
+	pipe *pipe  // bytes for this side on their way; nil: none
+
+	added    bool // to the worker's loop
+	readable bool // the last read did not say that there is no more
+	hup      bool // nothing comes after what can be read now
+	bulk     bool // the last read filled the buffer
+	eof      bool // the end was read
+	stuck    bool // the socket is full
+	fin      bool // the other side's end is to be passed on
+	shut     bool // it was
+}
+
+func (x *end) other() *end {
+	if x == &x.f.from {
+		return &x.f.to
+	}
+	return &x.f.from
+}
+
+// name is the side in details.
+func (x *end) name() string {
+	if x == &x.f.from {
+		return outcome.Opener
+	}
+	return outcome.Made
+}
+
+// broken ends the flow by the failure of this side.
+func (x *end) broken(err error) { x.f.fail(outcome.Broken(x.name(), err)) }
+
+// Ready is told of the socket's events.
+func (x *end) Ready(ev poll.Events) {
+	if ev.Ended() {
+		x.hup = true
+	}
+	if ev.Writable() && x.stuck {
+		x.stuck = false
+		x.drain()
+	}
+	if x.f.ended {
+		return
+	}
+	switch {
+	case x.eof:
+		if ev.Failed() {
+			x.dead()
+		}
+	case ev.Readable():
+		x.readable = true
+		x.pump()
+	}
+}
+
+// dead ends the flow if the socket, which is not read any more, has failed.
+func (x *end) dead() {
+	if code, err := unix.GetsockoptInt(x.fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && code != 0 {
+		x.broken(unix.Errno(code))
+	}
+}
+
+// Run goes on with a pump that was to let others have their turn.
+func (x *end) Run() {
+	if !x.f.ended && x.readable && !x.eof {
+		x.pump()
+	}
+}
+
+// ended passes the end of this side on.
+func (x *end) ended() {
+	x.eof, x.readable = true, false
+	y := x.other()
+	y.fin = true
+	if !y.busy() {
+		y.finish()
+	}
+}
+
+// busy reports whether there is something that the side has not taken yet.
+func (x *end) busy() bool { return x.stuck || x.pend.n > 0 || x.pipe != nil }
+
+// finish ends the flow if it was the last thing to do, or else half of it.
+func (x *end) finish() {
+	x.shut = true
+	if x.other().shut {
+		x.f.done()
+		return
+	}
+	if err := unix.Shutdown(x.fd, unix.SHUT_WR); err != nil {
+		x.broken(err)
+	}
+}
+
+// refuse closes the side of a flow that carried nothing.
+func (x *end) refuse(outcome.End) { x.close(true) }
+
+// close ends the side in order, or by a reset.
+func (x *end) close(reset bool) {
+	if x.fd < 0 {
+		return
+	}
+	w := x.f.w.Load()
+	if x.added {
+		w.Forget(x.fd, false)
+	}
+	if x == &x.f.from {
+		info := readInfo(x.fd)
+		x.f.mu.Lock()
+		x.f.rec.TCPInfo = info
+		x.f.mu.Unlock()
+	}
+	w.chunks.drop(&x.pend)
+	if x.pipe != nil {
+		w.pipes.discard(x.pipe)
+		x.pipe = nil
+	}
+	closeSocket(x.fd, reset)
+	x.fd = -1
+}

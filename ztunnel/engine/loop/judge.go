@@ -1,0 +1,53 @@
+package loop
+
+import (
+	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
+)
+
+func (f *flow) ask() engine.Plan {
+	if f.rec.Kind == engine.HBONE {
+		return f.e.opts.Decider.Connect(f.rec)
+	}
+	return f.e.opts.Decider.Accepted(f.rec)
+}
+
+// establish asks the Decider a last time. The flow is live before it is judged again, so no change of
+// policy falls between judgement and register.
+func (f *flow) establish() (why reason.Reason, ok bool) {
+	f.live.Store(true)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if why, ok = f.e.opts.Decider.Rejudge(f.rec); ok {
+		f.e.opts.Decider.Established(f.rec)
+	}
+	return why, ok
+}
+
+// rejudge ends a live flow that is no longer allowed.
+func (f *flow) rejudge() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return
+	}
+	if why, ok := f.e.opts.Decider.Rejudge(f.rec); !ok {
+		f.cancel(&outcome.End{Reason: why})
+	}
+}
+
+// answered notes the first byte back.
+func (f *flow) answered() {
+	f.first = true
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rec.First = f.e.opts.Now().Sub(f.rec.Accepted)
+	f.e.opts.Decider.Answered(f.rec)
+}
+
+func (f *flow) show(see func(*engine.Record) bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed || see(f.rec)
+}

@@ -1,0 +1,144 @@
+package loop
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
+	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
+)
+
+// pumpTurns is how many pieces one side moves before others have their turn.
+const pumpTurns = 8
+
+// carry relays, once the Decider has agreed a last time. ev is what the leg is ready for.
+func (f *flow) carry(ev poll.Events) {
+	if f.why.Load() != nil {
+		f.stop()
+		return
+	}
+	if why, ok := f.establish(); !ok {
+		f.refuse(outcome.End{Reason: why})
+		return
+	}
+	f.task = nil
+	if f.from.fd >= 0 && !f.from.added {
+		if err := f.w.Load().Add(f.from.fd, &f.from); err != nil {
+			f.fail(&outcome.End{Reason: reason.Internal, Detail: err.Error()})
+			return
+		}
+		f.from.added = true
+	}
+	f.to.Ready(ev)
+}
+
+// pump moves what can be read to the other side, as far as that takes it.
+func (x *end) pump() {
+	y := x.other()
+	w := x.f.w.Load()
+	for range pumpTurns {
+		if !x.readable || y.busy() {
+			return
+		}
+		ok := false
+		if x.bulk {
+			ok = x.splice(w, y)
+		} else {
+			ok = x.pass(w, y)
+		}
+		if !ok {
+			return
+		}
+	}
+	if x.readable {
+		w.Again(x)
+	}
+}
+
+// pass moves one piece by read and write. False says that the flow has ended, or that there is nothing
+// more to do now.
+func (x *end) pass(w *worker, y *end) bool {
+	n, errno := poll.Read(x.fd, w.scratch)
+	switch {
+	case errno == unix.EAGAIN:
+		x.readable = false
+		return false
+	case errno != 0:
+		x.broken(errno)
+		return false
+	case n == 0:
+		x.ended()
+		return false
+	}
+	x.bulk = n == len(w.scratch)
+	x.readable = x.bulk || x.hup
+	return y.take(w, w.scratch[:n])
+}
+
+// take writes b, and keeps what the socket does not take. False says that the flow has ended.
+func (x *end) take(w *worker, b []byte) bool {
+	x.f.seen(x)
+	n, errno := poll.Write(x.fd, b)
+	if errno != 0 && errno != unix.EAGAIN {
+		x.broken(errno)
+		return false
+	}
+	x.f.count(x, n)
+	if n < len(b) {
+		x.stuck = true
+		w.chunks.push(&x.pend, b[n:])
+	}
+	return true
+}
+
+// drain writes what waits for the socket, which is writable again, and lets the other side go on.
+func (x *end) drain() {
+	w := x.f.w.Load()
+	if !x.flushPipe(w) || !x.flushChunks(w) || x.stuck {
+		return
+	}
+	if x.fin {
+		if !x.shut {
+			x.finish()
+		}
+		return
+	}
+	if y := x.other(); y.readable {
+		y.pump()
+	}
+}
+
+// flushChunks reports false if the flow has ended.
+func (x *end) flushChunks(w *worker) bool {
+	for x.pend.n > 0 && !x.stuck {
+		iov := x.pend.iovec(w.chunks.iov[:0])
+		n, errno := poll.Writev(x.fd, iov)
+		switch {
+		case errno == unix.EAGAIN:
+			x.stuck = true
+			return true
+		case errno != 0:
+			x.broken(errno)
+			return false
+		}
+		w.chunks.consume(&x.pend, n)
+		x.f.count(x, n)
+	}
+	return true
+}
+
+// seen notes the first byte on its way to a side.
+func (f *flow) seen(to *end) {
+	if !f.first && to == &f.from {
+		f.answered()
+	}
+}
+
+// count notes bytes that a side took.
+func (f *flow) count(to *end, n int) {
+	if to == &f.from {
+		f.rec.Received.Add(uint64(n))
+	} else {
+		f.rec.Sent.Add(uint64(n))
+	}
+}

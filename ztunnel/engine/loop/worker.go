@@ -1,0 +1,59 @@
+package loop
+
+import (
+	"sync/atomic"
+
+	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
+)
+
+// scratchSize is what one read of a socket takes; filling it is the sign of bulk.
+const scratchSize = 64 << 10
+
+// worker is an event loop and what belongs to it.
+type worker struct {
+	*poll.Loop
+	e       *Engine
+	load    atomic.Int64 // flows; read by others to choose a worker
+	scratch []byte       // for a read whose bytes are written before the next
+	chunks  chunkPool
+	pipes   pipePool
+}
+
+func newWorker(e *Engine) (*worker, error) {
+	l, err := poll.New()
+	if err != nil {
+		return nil, err
+	}
+	w := &worker{Loop: l, e: e, scratch: make([]byte, scratchSize)}
+	go l.Run()
+	return w, nil
+}
+
+// release gives back what the worker holds after its loop has ended.
+func (w *worker) release() { w.pipes.close() }
+
+// await runs f on the worker, from another goroutine, and returns when it is done.
+func (w *worker) await(f func()) {
+	done := make(chan struct{})
+	if w.Post(func() { defer close(done); f() }) {
+		<-done
+	}
+}
+
+// crowd is how many flows more than another's a worker may have before new ones go there: moving costs a
+// wake-up.
+const crowd = 16
+
+// place returns the worker for a new relay: here, unless here is crowded.
+func (e *Engine) place(here *worker) *worker {
+	best := here
+	for _, w := range e.workers {
+		if w.load.Load() < best.load.Load() {
+			best = w
+		}
+	}
+	if here.load.Load() <= 2*best.load.Load()+crowd {
+		return here
+	}
+	return best
+}
