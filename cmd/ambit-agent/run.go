@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -24,6 +23,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	adopt(log)
 	node, err := hostName(o)
 	if err != nil {
 		return fmt.Errorf("name of this node: %w", err)
@@ -87,12 +87,4 @@ func at(path string, h http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+path, h)
 	return mux
-}
-
-func logger(level string) (*slog.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level: %w", err)
-	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})), nil
 }

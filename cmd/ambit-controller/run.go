@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 
@@ -24,6 +22,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	adopt(log)
 	if o.leafLife <= 0 {
 		return fmt.Errorf("--leaf-life %s: must be positive", o.leafLife)
 	}
@@ -78,12 +77,4 @@ func (o options) from(cfg *server.Config) error {
 		return o.kube.fill(cfg, strings.TrimPrefix(strings.TrimPrefix(o.source, "kube"), ":"))
 	}
 	return fmt.Errorf("--source %q: want dir:<path>, kube or kube:<kubeconfig>", o.source)
-}
-
-func logger(level string) (*slog.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level: %w", err)
-	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})), nil
 }

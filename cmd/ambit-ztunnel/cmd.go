@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ambitmesh/ambit/internal/grpclogs"
 	"github.com/ambitmesh/ambit/internal/version"
 )
 
@@ -74,4 +75,12 @@ func (o *options) fill() error {
 
 func logger(level *slog.LevelVar) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// adopt lets the libraries that have a log of their own, for the whole process, write to ours: Go's HTTP
+// servers by package log, and gRPC.
+func adopt(log *slog.Logger) {
+	slog.SetDefault(log)
+	slog.SetLogLoggerLevel(slog.LevelWarn)
+	grpclogs.Use(log)
 }

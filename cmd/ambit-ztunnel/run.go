@@ -26,6 +26,7 @@ func run(ctx context.Context, o options, terminate <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
+	adopt(conf.Log)
 	if err := harden(); err != nil {
 		return err
 	}

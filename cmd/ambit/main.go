@@ -6,15 +6,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"k8s.io/klog/v2" //nolint:depguard // only to redirect what client-go logs
 
 	"github.com/ambitmesh/ambit/cmd/ambit/cli"
 	"github.com/ambitmesh/ambit/internal/version"
 )
 
 func main() {
+	// What client-go says besides its errors would stand amid the answers.
+	klog.SetSlogLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := cli.Root(version.String()).ExecuteContext(ctx)
 	stop()
