@@ -12,12 +12,13 @@ import (
 // and what it reads is given here.
 type boundary struct {
 	net.Conn
-	head  [header]byte
-	have  int // bytes of head
-	body  int // bytes left of the record
-	taken bool
-	in    []byte
-	out   []byte
+	head [header]byte
+	have int // bytes of head
+	body int // bytes left of the record
+
+	taken         bool
+	local, remote net.Addr // once taken
+	in, out       []byte
 }
 
 // NewBoundary wraps the connection below a tls.Conn, so that crypto/tls reads no
@@ -59,6 +60,28 @@ func (b *boundary) Close() error {
 		return nil
 	}
 	return b.Conn.Close()
+}
+
+// take cuts it off from the connection, which it forgets.
+func (b *boundary) take() {
+	b.local, b.remote = b.Conn.LocalAddr(), b.Conn.RemoteAddr()
+	b.Conn, b.taken = nil, true
+}
+
+// LocalAddr is the connection's.
+func (b *boundary) LocalAddr() net.Addr {
+	if b.taken {
+		return b.local
+	}
+	return b.Conn.LocalAddr()
+}
+
+// RemoteAddr is the connection's: crypto/tls may keep sessions under it.
+func (b *boundary) RemoteAddr() net.Addr {
+	if b.taken {
+		return b.remote
+	}
+	return b.Conn.RemoteAddr()
 }
 
 // SetDeadline, SetReadDeadline and SetWriteDeadline leave a connection alone

@@ -8,7 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -153,13 +153,21 @@ func (o *ours) read(n int) ([]byte, error) {
 		if err != nil || got.Len() >= n {
 			return got.Bytes(), err
 		}
-		in := make([]byte, 64<<10)
-		k, err := o.conn.Read(in)
-		if err != nil {
-			return got.Bytes(), errors.Join(errors.New("connection"), err)
+		if err := o.more(); err != nil {
+			return got.Bytes(), err
 		}
-		o.buf = append(o.buf, in[:k]...)
 	}
+}
+
+// more reads from the connection once.
+func (o *ours) more() error {
+	in := make([]byte, 64<<10)
+	n, err := o.conn.Read(in)
+	if err != nil {
+		return fmt.Errorf("connection without close_notify: %v", err)
+	}
+	o.buf = append(o.buf, in[:n]...)
+	return nil
 }
 
 // talk sends n random bytes each way and compares them.

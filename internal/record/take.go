@@ -40,9 +40,6 @@ func Take(conn *tls.Conn, s *Secrets, client bool) (*Reader, *Writer, error) {
 	return r, w, nil
 }
 
-// take cuts the boundary off from the connection.
-func (b *boundary) take() { b.taken = true }
-
 // agree sets the sequence number to that of the record rec, which crypto/tls
 // sealed with this direction's key.
 func (w *Writer) agree(rec []byte) error {
