@@ -20,8 +20,11 @@ type APIOptions struct {
 	Kinds []Kind           // nil: all
 	Log   *slog.Logger     // nil: discard
 	Now   func() time.Time // nil: time.Now
-	// LookAgain is how often a kind whose CustomResourceDefinition is not installed is looked for; 0: 30 s.
+	// LookAgain is how often a kind whose CustomResourceDefinition is not installed is looked for; 0: 2 s.
+	// Until then its objects are not heeded, so an install whose definitions come last must not wait long.
 	LookAgain time.Duration
+	// GoneAfter is how long a kind that was there must stay away until its objects are gone; 0: 30 s.
+	GoneAfter time.Duration
 }
 
 // APIServer serves a cluster's objects. It is a Source: informers list and watch the API server through it.
@@ -45,7 +48,8 @@ func NewAPIServer(cfg *rest.Config, opts APIOptions) (*APIServer, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	set(&opts.LookAgain, 30*time.Second)
+	set(&opts.LookAgain, 2*time.Second)
+	set(&opts.GoneAfter, 30*time.Second)
 	if opts.Kinds == nil {
 		opts.Kinds = Kinds()
 	}

@@ -29,7 +29,7 @@ func (m *missing) sure(o *APIOptions) bool {
 	if m.since.IsZero() {
 		m.since = o.Now()
 	}
-	return !m.once || o.Now().Sub(m.since) >= o.LookAgain
+	return !m.once || o.Now().Sub(m.since) >= o.GoneAfter
 }
 
 func (m *missing) found() {

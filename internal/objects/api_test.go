@@ -39,7 +39,8 @@ type cluster struct {
 func runCluster(t *testing.T, o APIOptions, api *fakeapi.Server) *cluster {
 	t.Helper()
 	c := &cluster{T: t, api: api}
-	o.Kinds, o.LookAgain = []Kind{Pod, Namespace, AuthorizationPolicy}, 50*time.Millisecond
+	o.Kinds = []Kind{Pod, Namespace, AuthorizationPolicy}
+	o.LookAgain, o.GoneAfter = 50*time.Millisecond, 50*time.Millisecond
 	var err error
 	if c.src, err = NewAPIServer(api.Config(), o); err != nil {
 		t.Fatal(err)
