@@ -11,7 +11,7 @@ import (
 func good() options {
 	return options{
 		node: "n1", runDir: "/run/x", controller: "10.0.0.1:15012", controllerRoot: "/root.pem", trustDomain: "cluster.local", clusterID: "c",
-		metricsAddr: ":15020", readyAddr: ":15021", adminAddr: "127.0.0.1:15000", drainTime: time.Second, sameNode: "proxy", accessLog: "off", level: "info",
+		metricsAddr: ":15020", readyAddr: ":15021", adminAddr: "127.0.0.1:15000", drainTime: time.Second, sameNode: "proxy", engine: "std", accessLog: "off", level: "info",
 	}
 }
 
@@ -36,6 +36,7 @@ func TestErrorsNameTheFlag(t *testing.T) {
 		"--admin-addr":      func(o *options) { o.adminAddr = "0.0.0.0:15000" },
 		"--drain-time":      func(o *options) { o.drainTime = -1 },
 		"--same-node":       func(o *options) { o.sameNode = "direct" },
+		"--engine":          func(o *options) { o.engine = "fast" },
 		"--access-log":      func(o *options) { o.accessLog = "" },
 		"--log-level":       func(o *options) { o.level = "loud" },
 	} {

@@ -61,7 +61,7 @@ func (o *options) config() (server.Config, error) {
 		JoinTokenFile: o.joinToken, TokenFile: o.token, ControllerName: o.controllerName,
 		PodName: o.podName, PodNamespace: o.podNamespace, PodIP: o.podIP, TrustDomain: o.trustDomain, ClusterID: o.clusterID,
 		MetricsAddr: o.metricsAddr, ReadyAddr: o.readyAddr, AdminAddr: o.adminAddr, DrainTime: o.drainTime,
-		SameNode: decide.SameNode(o.sameNode), AccessLog: o.accessLog, Pprof: o.pprof,
+		SameNode: decide.SameNode(o.sameNode), Engine: server.EngineKind(o.engine), AccessLog: o.accessLog, Pprof: o.pprof,
 		Version: version.String(), Level: level, Log: logger(level), Registry: reg,
 	}, nil
 }
@@ -126,6 +126,11 @@ func (o *options) checkWords() error {
 	case decide.HandOver, decide.MTLS:
 	default:
 		return fmt.Errorf("--same-node %q: want proxy or mtls", o.sameNode)
+	}
+	switch server.EngineKind(o.engine) {
+	case server.Std, server.Loop:
+	default:
+		return fmt.Errorf("--engine %q: want std or loop", o.engine)
 	}
 	if o.drainTime < 0 {
 		return fmt.Errorf("--drain-time %s: want zero or more", o.drainTime)

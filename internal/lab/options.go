@@ -24,6 +24,7 @@ type Options struct {
 	TrustDomain string        // default cluster.local
 	LeafLife    time.Duration // of certificates; 0: the controller's default
 	SameNode    string        // ztunnel's --same-node; "": its default
+	Engine      string        // ztunnel's --engine; "": its default
 	MTU         int           // of all links; 0: 1500
 	ProbeCgroup string        // agent's --probe-cgroup; "": the node's kubelet cgroup
 

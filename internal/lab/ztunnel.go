@@ -64,6 +64,9 @@ func (n *Node) ztunnelArgs(token string) []string {
 	if l.opts.SameNode != "" {
 		args = append(args, "--same-node", l.opts.SameNode)
 	}
+	if l.opts.Engine != "" {
+		args = append(args, "--engine", l.opts.Engine)
+	}
 	return append(args, l.opts.ZtunnelArgs...)
 }
 

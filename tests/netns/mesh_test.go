@@ -48,7 +48,7 @@ func start(t *testing.T, opts lab.Options) *mesh {
 	if whyNot != nil {
 		t.Skip(whyNot)
 	}
-	opts.Bin = binaries
+	opts.Bin, opts.Engine = binaries, os.Getenv("AMBIT_ENGINE")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	l, err := lab.New(ctx, opts)

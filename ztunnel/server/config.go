@@ -39,7 +39,8 @@ type Config struct {
 	AdminAddr      string // loopback
 	DrainTime      time.Duration
 	SameNode       decide.SameNode
-	AccessLog      string // a file, "-" for standard output, or "off"
+	Engine         EngineKind // "": Std
+	AccessLog      string     // a file, "-" for standard output, or "off"
 	Pprof          bool
 
 	Version  string
@@ -53,9 +54,10 @@ func (c Config) adminSocket() string  { return filepath.Join(c.RunDir, "ztunnel.
 func (c Config) snapshotFile() string { return filepath.Join(c.RunDir, "ztunnel-snapshot") }
 
 // settings is what /config_dump shows.
-func (c Config) settings(instance string) map[string]any {
+func (s *Server) settings() map[string]any {
+	c := s.cfg
 	return map[string]any{
-		"node": c.Node, "instance": instance, "runDir": c.RunDir, "zds": c.ZDS, "controller": c.Controller,
+		"node": c.Node, "instance": s.instance, "engine": string(s.kind), "runDir": c.RunDir, "zds": c.ZDS, "controller": c.Controller,
 		"trustDomain": c.TrustDomain, "clusterId": c.ClusterID, "metricsAddr": c.MetricsAddr, "readyAddr": c.ReadyAddr,
 		"adminAddr": c.AdminAddr, "drainTime": c.DrainTime.String(), "sameNode": string(c.SameNode), "accessLog": c.AccessLog,
 	}

@@ -33,7 +33,7 @@ func (s *Server) Run(ctx context.Context, terminate <-chan struct{}) error {
 	g.Go(func() error { s.zds.Run(live); return nil })
 	g.Go(func() error { s.watcher.Run(live); return nil })
 	g.Go(func() error { s.saver.run(live, s.drain.started); return nil })
-	s.cfg.Log.Info("proxy has started", "node", s.cfg.Node, "instance", s.instance, "version", s.cfg.Version)
+	s.cfg.Log.Info("proxy has started", "node", s.cfg.Node, "instance", s.instance, "version", s.cfg.Version, "engine", s.kind)
 	select {
 	case <-terminate:
 		s.cfg.Log.Info("draining", "limit", s.cfg.DrainTime)

@@ -17,7 +17,6 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/certs"
 	"github.com/ambitmesh/ambit/ztunnel/decide"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
-	"github.com/ambitmesh/ambit/ztunnel/engine/std"
 	"github.com/ambitmesh/ambit/ztunnel/pods"
 	"github.com/ambitmesh/ambit/ztunnel/zds"
 )
@@ -31,6 +30,7 @@ type Server struct {
 	node    *certs.Node // nil: the service account's token proves who calls
 	certs   *certs.Manager
 	engine  engine.Engine
+	kind    EngineKind // of engine
 	decider *decide.Decider
 	watcher *decide.Watcher
 	pods    *pods.Registry
@@ -105,8 +105,7 @@ func (s *Server) newEngine() error {
 		LocalPods: func(a netip.Addr) *engine.Pod { return s.pods.At(a) },
 		Telemetry: count, AccessLog: log.lines, Now: s.cfg.Now, Log: s.cfg.Log,
 	})
-	s.engine = std.New(std.Options{Decider: s.decider, Certs: s.certs, TrustDomain: s.cfg.TrustDomain, Log: s.cfg.Log, Now: s.cfg.Now})
-	return nil
+	return s.makeEngine()
 }
 
 func (s *Server) newPods() (err error) {
@@ -134,6 +133,6 @@ func (s *Server) newAdmin() {
 			return s.decider.Explain(source, destination, port)
 		},
 		Ready: s.ready, Gatherer: s.cfg.Registry, Level: s.cfg.Level, Version: s.cfg.Version,
-		Settings: s.cfg.settings(s.instance), Log: s.cfg.Log, Pprof: s.cfg.Pprof,
+		Settings: s.settings(), Log: s.cfg.Log, Pprof: s.cfg.Pprof,
 	})
 }

@@ -17,8 +17,19 @@ import (
 const web = "spiffe://cluster.local/ns/shop/sa/web"
 
 func TestLifeOfAProxy(t *testing.T) {
+	for _, kind := range []EngineKind{Std, Loop} {
+		t.Run(string(kind), func(t *testing.T) { lifeOfAProxy(t, kind) })
+	}
+}
+
+func lifeOfAProxy(t *testing.T, kind EngineKind) {
 	ca, ctl, dir, agent := newWorld(t)
-	p := start(t, configOf(t, ca, dir, "good"))
+	config := func(token string) Config {
+		cfg := configOf(t, ca, dir, token)
+		cfg.Engine = kind
+		return cfg
+	}
+	p := start(t, config("good"))
 	s := agent.Accept()
 	if s.Hello.GetVersion() != pb.Version_V2 || s.Hello.GetInstance() == "" || s.Hello.GetBuild() != "v1" {
 		t.Errorf("hello %v", s.Hello)
@@ -41,7 +52,7 @@ func TestLifeOfAProxy(t *testing.T) {
 	if id := ctl.node.GetId(); !strings.HasPrefix(id, "ztunnel~127.0.0.1~n1.ambit-system~") || strings.Count(id, "~") != 3 {
 		t.Errorf("node id %s", id)
 	}
-	if code, body := p.get("/metrics"); code != 200 || !strings.Contains(body, `ambit_pods{state="serving"} 1`) || !strings.Contains(body, "ambit_certificate_expiry_seconds{identity=\""+web) {
+	if code, body := p.get("/metrics"); code != 200 || !strings.Contains(body, `ambit_pods{state="serving"} 1`) || !strings.Contains(body, `ambit_ztunnel_info{engine="`+string(kind)+`",version="v1"} 1`) || !strings.Contains(body, "ambit_certificate_expiry_seconds{identity=\""+web) {
 		t.Errorf("metrics: %d", code)
 	}
 	eventually(t, "a saved snapshot", func() bool {
@@ -54,7 +65,7 @@ func TestLifeOfAProxy(t *testing.T) {
 	}
 
 	ca.Server.Stop() // the successor has neither controller nor token
-	next := start(t, configOf(t, ca, dir, "used"))
+	next := start(t, config("used"))
 	welcome(t, agent.Accept(), state)
 	eventually(t, "ready without the controller", next.isReady)
 	if got := certificateState(next.dump(), web); got != "Available" {
