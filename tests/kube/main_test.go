@@ -34,6 +34,10 @@ func run(m *testing.M) (code int) {
 		fmt.Println("tests in a cluster are skipped: they need root")
 		return 0
 	}
+	if err := possible(); err != nil {
+		fmt.Println("tests in a cluster are skipped: this machine cannot hold one:", err)
+		return 0
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	cache, err := cacheDir()
@@ -71,6 +75,16 @@ func run(m *testing.M) (code int) {
 		keep()
 	}
 	return code
+}
+
+// possible is asked first: to build a cluster's programs takes long.
+func possible() error {
+	dir, err := os.MkdirTemp("/var/tmp", "ambit-try-")
+	if err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	return machine.Try(dir)
 }
 
 // keep leaves the cluster up after a failure for as long as AMBIT_KUBE_KEEP says.

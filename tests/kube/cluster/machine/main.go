@@ -13,11 +13,17 @@ const cgroupRoot = "/sys/fs/cgroup"
 
 // Main does not return in a process that is to be a machine's first; in all others it does nothing.
 func Main() {
-	file := os.Getenv(roleEnv)
-	if file == "" {
+	dir, file := os.Getenv(tryEnv), os.Getenv(roleEnv)
+	var err error
+	switch {
+	case dir != "":
+		err = tryMounts(dir)
+	case file != "":
+		err = be(file)
+	default:
 		return
 	}
-	if err := be(file); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "machine:", err)
 		os.Exit(1)
 	}
