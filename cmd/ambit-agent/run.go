@@ -15,6 +15,7 @@ import (
 
 	"github.com/ambitmesh/ambit/agent"
 	"github.com/ambitmesh/ambit/internal/objects"
+	"github.com/ambitmesh/ambit/internal/resident"
 	"github.com/ambitmesh/ambit/internal/version"
 )
 
@@ -24,6 +25,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	adopt(log)
+	defer resident.Settle(log)()
 	node, err := hostName(o)
 	if err != nil {
 		return fmt.Errorf("name of this node: %w", err)

@@ -14,6 +14,7 @@ import (
 	"github.com/ambitmesh/ambit/controller/ca"
 	"github.com/ambitmesh/ambit/controller/server"
 	"github.com/ambitmesh/ambit/internal/objects"
+	"github.com/ambitmesh/ambit/internal/resident"
 	"github.com/ambitmesh/ambit/internal/version"
 )
 
@@ -43,6 +44,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	defer resident.Settle(log)()
 	return s.Run(ctx)
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/ambitmesh/ambit/internal/identity"
+	"github.com/ambitmesh/ambit/internal/resident"
 	"github.com/ambitmesh/ambit/internal/version"
 	"github.com/ambitmesh/ambit/ztunnel/decide"
 	"github.com/ambitmesh/ambit/ztunnel/server"
@@ -40,6 +41,7 @@ func run(ctx context.Context, o options, terminate <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
+	defer resident.Settle(conf.Log)()
 	return s.Run(ctx, terminate)
 }
 
