@@ -3,6 +3,7 @@ package mux
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -210,16 +211,15 @@ func (r *rogue) take() []byte {
 	return b
 }
 
-// framesIn parses what an end has sent.
-func framesIn(t testing.TB, b []byte) (all []http2.Frame) {
-	t.Helper()
-	b = bytes.TrimPrefix(b, []byte(http2.ClientPreface))
-	fr := http2.NewFramer(nil, bytes.NewReader(b))
-	for {
-		f, err := fr.ReadFrame()
-		if err != nil {
-			return all
+// framesIn yields the frames that an end has sent; each is valid until the next.
+func framesIn(b []byte) iter.Seq[http2.Frame] {
+	return func(yield func(http2.Frame) bool) {
+		fr := http2.NewFramer(nil, bytes.NewReader(bytes.TrimPrefix(b, []byte(http2.ClientPreface))))
+		for {
+			f, err := fr.ReadFrame()
+			if err != nil || !yield(f) {
+				return
+			}
 		}
-		all = append(all, f)
 	}
 }

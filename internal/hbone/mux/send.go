@@ -34,6 +34,7 @@ func (s *Stream) PutHeader(b []byte, n int, end bool) {
 	h2.PutDataHeader(b, s.id, n, end)
 	s.sendWin -= int64(n)
 	s.c.sendWin -= int64(n)
+	s.c.moved += int64(n)
 	s.c.meters.SentData()
 	if end {
 		s.localEnded()

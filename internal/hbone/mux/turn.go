@@ -5,14 +5,18 @@ import "github.com/ambitmesh/ambit/internal/hbone/h2"
 // Quantum is the most that a stream sends in one turn, in bytes: four full records.
 const Quantum = 4 * h2.MaxData
 
-// turns says whose turn it is to send. Streams that have just begun to want go first, once: so a
-// message does not wait behind bulk. Then they stand in line with the others even while they want
-// nothing, so that many of them do not hold up bulk for ever. This is FQ-CoDel's scheme (RFC 8290 4.2).
+// turns says whose turn it is to send. Bulk, which is what still has something after its turn, takes
+// turns in line. What else begins to want goes before it, so a message waits for one turn at most; but
+// after a Quantum of such messages bulk has a turn, so they do not hold it up for ever.
 type turns struct {
-	sendWin    int64 // what the peer lets us send on the connection
-	fresh, old ring
-	turn       *Stream   // who had the last turn
-	starved    []*Stream // who waits for sendWin
+	sendWin int64 // what the peer lets us send on the connection
+	moved   int64 // DATA sent, in bytes
+
+	fresh, bulk ring
+	turn        *Stream   // who had the last turn
+	began       int64     // moved at its begin
+	overtook    int64     // bytes of fresh turns since the last of bulk
+	starved     []*Stream // who waits for sendWin
 }
 
 // place is where in turns a stream stands.
@@ -21,9 +25,9 @@ type place uint8
 const (
 	nowhere place = iota
 	inFresh
-	inOld
-	onTurn      // came from old
-	onFreshTurn // came from fresh
+	inBulk
+	onFreshTurn
+	onBulkTurn
 )
 
 // Want says that the stream has something to send: its turn will come. One that has its turn now gets
@@ -38,8 +42,8 @@ func (s *Stream) Want() {
 	}
 }
 
-// Turn returns the stream that is to send next and how many bytes at most, or nil if none may. The
-// stream is out of line then, until it Wants again.
+// Turn ends the last turn and returns the stream that is to send next and how many bytes at most, or
+// nil if none may. The stream is out of line then, until it Wants again.
 func (c *Conn) Turn() (s *Stream, most int) {
 	c.settle()
 	c.endTurn()
@@ -47,12 +51,10 @@ func (c *Conn) Turn() (s *Stream, most int) {
 		if s = c.nextInLine(); s == nil {
 			break
 		}
-		if s.wants {
-			s.wants = false
-			if most = min(s.Sendable(), Quantum); most > 0 {
-				c.turn = s
-				return s, most
-			}
+		s.wants = false
+		if most = min(s.Sendable(), Quantum); most > 0 {
+			c.turn, c.began = s, c.moved
+			return s, most
 		}
 		s.place = nowhere
 	}
@@ -60,30 +62,33 @@ func (c *Conn) Turn() (s *Stream, most int) {
 }
 
 func (c *Conn) nextInLine() *Stream {
-	if s := c.fresh.pop(); s != nil {
-		s.place = onFreshTurn
+	if c.bulk.head == nil || c.fresh.head != nil && c.overtook < Quantum {
+		s := c.fresh.pop()
+		if s != nil {
+			s.place = onFreshTurn
+		}
 		return s
 	}
-	s := c.old.pop()
-	if s != nil {
-		s.place = onTurn
-	}
+	c.overtook = 0
+	s := c.bulk.pop()
+	s.place = onBulkTurn
 	return s
 }
 
-// endTurn puts whoever had the last turn back in line.
+// endTurn puts whoever had the last turn back in line, if it still wants.
 func (c *Conn) endTurn() {
 	s := c.turn
 	if s == nil {
 		return
 	}
 	c.turn = nil
-	if s.wants || s.place == onFreshTurn && c.old.head != nil {
-		s.place = inOld
-		c.old.push(s)
-		return
+	if s.place == onFreshTurn {
+		c.overtook += c.moved - c.began
 	}
-	s.place = nowhere
+	if s.place = nowhere; s.wants {
+		s.place = inBulk
+		c.bulk.push(s)
+	}
 }
 
 // ring is a queue of streams, linked through them.
