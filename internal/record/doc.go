@@ -34,7 +34,7 @@
 //
 // Ciphertext is at most 2^14+256 bytes and its plaintext with type and padding
 // at most 2^14+1 (RFC 8446 sections 5.2 and 5.4); records that bring no text are
-// limited in a row; handshake messages after the handshake are key updates and,
+// limited in a row, key updates by the records between them; handshake messages after the handshake are key updates and,
 // at a client, session tickets, whole or in pieces, but not mixed with other
 // records and not across a change of keys (section 5.1). Sequence numbers do not
 // wrap, and keys are changed well before the limits of section 5.5.

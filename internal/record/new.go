@@ -37,7 +37,7 @@ func New(s *Secrets, state tls.ConnectionState, client bool) (*Reader, *Writer, 
 		in, out = out, in
 	}
 	w := &Writer{}
-	r := &Reader{w: w, client: client}
+	r := &Reader{w: w, client: client, updates: updateBurst}
 	err = errors.Join(w.start(su, out), r.start(su, in))
 	in.wipe()
 	out.wipe()

@@ -4,6 +4,14 @@ package record
 // a certificate chain in it.
 const maxMessage = 1 << 16
 
+// A peer may change its keys updateBurst times, and once more for each
+// updateRecords records. A change costs us as much as some 100 small records,
+// and no peer has a reason for more.
+const (
+	updateBurst   = 128
+	updateRecords = 64
+)
+
 // handshake takes a record of handshake messages, or a piece of one.
 func (r *Reader) handshake(p []byte) error {
 	if len(p) == 0 {
@@ -68,6 +76,11 @@ func (r *Reader) keyUpdate(p []byte, last bool) error {
 	case !last:
 		return breach(AlertUnexpectedMessage, "message after a key update")
 	}
+	r.updates = min(updateBurst, r.updates+r.seq/updateRecords)
+	if r.updates == 0 {
+		return breach(AlertUnexpectedMessage, "too many key updates")
+	}
+	r.updates--
 	if p[0] == 1 {
 		r.w.Update(false)
 	}

@@ -21,6 +21,7 @@ type Reader struct {
 	w       *Writer
 	client  bool
 	useless int
+	updates uint64 // key updates that the peer may still do
 	asked   bool   // we asked the peer for new keys
 	hand    []byte // the start of a handshake message
 	feed    *feed  // tickets go back to crypto/tls

@@ -55,6 +55,9 @@ func breaches() []breachCase {
 			return repeat(100, func() []byte { return join(s.record(typeText, nil, 0), s.record(typeText, []byte("x"), 0)) })
 		}},
 		{"17 key updates", AlertUnexpectedMessage, func(s *sealer) []byte { return repeat(17, func() []byte { return s.keyUpdate(1) }) }},
+		{"key updates, each with a byte", AlertUnexpectedMessage, func(s *sealer) []byte { return updates(s, updateBurst+1, 1) }},
+		{"as many as may be", goesOn, func(s *sealer) []byte { return updates(s, updateBurst, 1) }},
+		{"key updates, each with 64 records", goesOn, func(s *sealer) []byte { return updates(s, 4*updateBurst, updateRecords) }},
 		{"17 user_canceled", AlertUnexpectedMessage, func(s *sealer) []byte {
 			return repeat(17, func() []byte { return s.record(typeAlert, []byte{1, AlertUserCanceled}, 0) })
 		}},
@@ -95,6 +98,13 @@ func breaches() []breachCase {
 		{"certificate request", AlertUnexpectedMessage, func(s *sealer) []byte { return s.record(typeHandshake, []byte{13, 0, 0, 0}, 0) }},
 		{"start of a client hello", AlertUnexpectedMessage, func(s *sealer) []byte { return s.record(typeHandshake, []byte{1}, 0) }},
 	}
+}
+
+// updates is n key updates, each after some records.
+func updates(s *sealer, n, records int) []byte {
+	return repeat(n, func() []byte {
+		return append(repeat(records, func() []byte { return s.record(typeText, []byte("x"), 0) }), s.keyUpdate(1)...)
+	})
 }
 
 func TestReaderBreaches(t *testing.T) {
