@@ -4,89 +4,114 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/ambitmesh/ambit/internal/lab"
+	"github.com/ambitmesh/ambit/tests/bench/peers"
 	"github.com/ambitmesh/ambit/tests/bench/report"
 )
 
-// drive measures speed in one lab and memory in labs of their own: a proxy that has just moved
-// gigabytes is not at rest.
+type tool = peers.Tool
+
+// runner is one run of the benchmark.
+type runner struct {
+	o       options
+	has     features
+	tools   []tool
+	machine report.Machine
+	samples []report.Sample
+}
+
+// drive measures. What fails is left out, told, and makes the run fail at its end; what was measured is
+// kept in every case.
 func drive(ctx context.Context, o options) error {
 	if err := lab.Unusable(); err != nil {
 		return err
 	}
-	var samples []report.Sample
-	if !o.skipSpeed {
-		s, err := speed(ctx, o)
-		if err != nil {
-			return err
-		}
-		samples = append(samples, s...)
-	}
-	if !o.skipIdle {
-		s, err := memory(ctx, o)
-		if err != nil {
-			return err
-		}
-		samples = append(samples, s...)
-	}
-	rows := report.Rows(samples)
-	report.WriteTable(os.Stdout, rows)
-	return save(o.out, rows)
-}
-
-func save(path string, rows []report.Row) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("make directory for results: %w", err)
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("create results: %w", err)
-	}
-	if err := errors.Join(report.WriteJSON(f, rows), f.Close()); err != nil {
+	r := &runner{o: o, machine: report.ThisMachine()}
+	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("\nwritten to %s\n", path)
+	begin := time.Now()
+	var errs []error
+	for _, step := range o.steps {
+		say("%s", step)
+		if err := r.steps()[step](ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", step, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	r.machine.Took = time.Since(begin).Round(time.Second).String()
+	if n := len(r.machine.Failures); n > 0 {
+		errs = append(errs, fmt.Errorf("%d measurements failed: %s", n, strings.Join(r.machine.Failures, "; ")))
+	}
+	return errors.Join(append(errs, r.save(ctx))...)
+}
+
+func (r *runner) steps() map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{"speed": r.speed, "cold": r.cold, "memory": r.memory, "snapshot": r.snapshot}
+}
+
+func (r *runner) prepare(ctx context.Context) error {
+	var err error
+	if r.has, err = probe(ctx, r.o.bin); err != nil {
+		return err
+	}
+	var skipped []string
+	r.tools, skipped = peers.Find(ctx, filepath.Join(r.o.out, "peers"), getenv)
+	at, err := newPlaces(r.o.pin)
+	if err != nil {
+		return err
+	}
+	r.machine.Ambit = versionOf(ctx, r.o.bin)
+	r.machine.CPUs = [2][]int{at.a, at.b}
+	r.machine.Rounds, r.machine.Each, r.machine.Quick = r.o.rounds, r.o.each.String(), r.o.quick
+	r.machine.Chains = map[string]string{}
+	r.machine.Skipped = append(r.has.skipped, skipped...)
+	for _, s := range r.machine.Skipped {
+		say("skipped: %s", s)
+	}
+	r.machine.Missing = append(prioritize(r.o.nice), raiseFiles()...)
+	for _, s := range r.machine.Missing {
+		say("cannot set %s", s)
+	}
 	return nil
 }
 
-// speed measures every workload on every chain, round after round.
-func speed(ctx context.Context, o options) (samples []report.Sample, err error) {
-	w, err := build(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, w.close()) }()
-	for _, c := range w.chains {
-		if err := w.verify(ctx, c); err != nil {
-			return nil, fmt.Errorf("chain %s does not take its path: %w", c.name, err)
-		}
-		say("verified: %s is %s", c.name, c.what)
-	}
-	for round := range o.rounds {
-		for _, l := range workloads() {
-			if !strings.Contains(l.name, o.only) {
-				continue
-			}
-			// Another chain is first in each round.
-			for i := range w.chains {
-				c := w.chains[(i+round)%len(w.chains)]
-				s, err := w.measure(ctx, c, l, o.each)
-				if err != nil {
-					return nil, fmt.Errorf("%s over %s: %w", l.name, c.name, err)
-				}
-				for j := range s {
-					s[j].Round = round
-				}
-				samples = append(samples, s...)
-			}
-		}
-		say("round %d of %d", round+1, o.rounds)
-	}
-	return append(samples, report.Added(samples, "p50")...), nil
+func (r *runner) fail(chain, what string, err error) {
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	say("FAILED: %s over %s: %v", what, chain, err)
+	r.machine.Failures = append(r.machine.Failures, fmt.Sprintf("%s over %s: %s", what, chain, first))
 }
 
-func say(format string, args ...any) { fmt.Printf("... "+format+"\n", args...) }
+func (r *runner) add(round int, s ...report.Sample) {
+	for _, x := range s {
+		x.Round = round
+		r.samples = append(r.samples, x)
+	}
+}
+
+// save writes what there is. A run that was stopped changes no page.
+func (r *runner) save(ctx context.Context) error {
+	rows := report.Rows(report.Derive(r.samples))
+	if err := report.Save(r.o.out, rows, r.machine); err != nil {
+		return err
+	}
+	fmt.Printf("written to %s\n", r.o.out)
+	if ctx.Err() != nil {
+		return fmt.Errorf("stopped: %w", ctx.Err())
+	}
+	if err := render(r.o.out, r.o.page); err != nil {
+		return err
+	}
+	fmt.Printf("charts and page written to %s\n", r.o.page)
+	return nil
+}
+
+func say(format string, args ...any) {
+	fmt.Printf(time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
+}

@@ -8,23 +8,23 @@ import (
 
 func TestSamplesGiveCPUPerOperation(t *testing.T) {
 	l := workloads()[0]
-	s, err := l.samples(chain{name: "ambit", proxies: []string{"x"}}, &load.Result{Count: 50_000, P50: 7, P99: 9, Rate: 100}, 6)
+	s, err := l.samples(chain{name: "ambit-std", proxies: []string{"x"}}, &load.Result{Count: 50_000, P50: 7, P99: 9, Rate: 100, CPU: 5}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := s[len(s)-1]; got.Metric != "cpu" || got.Value != 10 {
-		t.Errorf("cpu sample %+v, want 5 of 6 s over half of the unit", got)
+		t.Errorf("cpu sample %+v, want 5 s over half of the unit", got)
 	}
-	if _, err := l.samples(chain{}, &load.Result{}, 1); err == nil {
+	if _, err := l.samples(chain{}, &load.Result{}, nil, nil); err == nil {
 		t.Error("a run in which nothing was done gives samples")
 	}
 }
 
 func TestField(t *testing.T) {
-	if v, ok := field("usage_usec 25\nuser_usec 1\n", "user_usec"); !ok || v != 1 {
+	if v, ok := load.Field("usage_usec 25\nuser_usec 1\n", "user_usec"); !ok || v != 1 {
 		t.Errorf("field: %v %v", v, ok)
 	}
-	if _, ok := field("usage_usec x\n", "usage_usec"); ok {
+	if _, ok := load.Field("usage_usec x\n", "usage_usec"); ok {
 		t.Error("a word is taken for a number")
 	}
 }

@@ -1,132 +1,135 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/ambitmesh/ambit/internal/lab"
 	"github.com/ambitmesh/ambit/tests/bench/load"
 	"github.com/ambitmesh/ambit/tests/bench/report"
 )
 
-// workload is one thing that clients do.
-type workload struct {
-	name string
-	role int
-	args func(addr string, d time.Duration) []string
-	per  float64 // operations, or bytes, that CPU time is given for
-	unit string
+// generator is a running load generator.
+type generator struct {
+	p        *lab.Process
+	out, err bytes.Buffer
 }
 
-func workloads() []workload {
-	var out []workload
-	for _, size := range []int{1, 1024} {
-		for _, conns := range []int{1, 16, 128} {
-			out = append(out, workload{
-				name: fmt.Sprintf("ping-pong %d B, %d connections", size, conns), per: 100_000, unit: "CPU s/100k",
-				args: func(addr string, d time.Duration) []string {
-					return []string{"pingpong", addr, strconv.Itoa(conns), strconv.Itoa(size), d.String()}
-				},
-			})
-		}
+// start starts a job in a pod over a chain. Its result says how much CPU the cgroups used meanwhile.
+func (w *world) start(pod *lab.Pod, args, watched []string) (*generator, error) {
+	g := &generator{}
+	var env []string
+	if len(watched) > 0 {
+		env = []string{load.CPUVar + "=" + strings.Join(watched, ":")}
 	}
-	for _, conns := range []int{1, 16} {
-		out = append(out, workload{
-			name: fmt.Sprintf("connect, request, close, %d at once", conns), role: 1, per: 1000, unit: "CPU s/1k",
-			args: func(addr string, d time.Duration) []string {
-				return []string{"connect", addr, strconv.Itoa(conns), d.String()}
-			},
-		})
-	}
-	for _, conns := range []int{1, 8} {
-		out = append(out, workload{
-			name: fmt.Sprintf("bulk, %d streams", conns), role: 2, per: 1e9, unit: "CPU s/GB",
-			args: func(addr string, d time.Duration) []string {
-				return []string{"bulk", addr, strconv.Itoa(conns), d.String()}
-			},
-		})
-	}
-	return out
+	err := w.places.on(w.places.of(pod.Node.Name), func() (err error) {
+		g.p, err = pod.Start(lab.Command{Args: append([]string{w.exe, "load"}, args...), Env: env, Stdout: &g.out, Stderr: &g.err})
+		return err
+	})
+	return g, err
 }
+
+const generatorLimit = 30 * time.Second // beyond the measured time
+
+func (g *generator) result(ctx context.Context, d time.Duration) (*load.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*d+generatorLimit)
+	defer cancel()
+	if err := g.p.Wait(ctx); err != nil {
+		if g.p.Running() {
+			err = errors.Join(err, g.p.Kill())
+		}
+		return nil, fmt.Errorf("%w: %s", err, bytes.TrimSpace(g.err.Bytes()))
+	}
+	var r load.Result
+	if err := json.Unmarshal(g.out.Bytes(), &r); err != nil {
+		return nil, fmt.Errorf("decode %q: %w", g.out.Bytes(), err)
+	}
+	if r.Failed > 0 {
+		return nil, fmt.Errorf("%d of %d operations failed", r.Failed, r.Failed+r.Count)
+	}
+	return &r, nil
+}
+
+const lead = 200 * time.Millisecond // of a load in the background
 
 // measure runs one workload once over one chain.
 func (w *world) measure(ctx context.Context, c chain, l workload, each time.Duration) ([]report.Sample, error) {
-	before, err := cpuOf(c.proxies)
+	if err := w.quiet(ctx, c); err != nil {
+		return nil, err
+	}
+	var noise *generator
+	if b := l.beside; b != nil {
+		pod := c.client
+		if b.other {
+			pod = c.other
+		}
+		var err error
+		if noise, err = w.start(pod, b.args(c.at(b.role), each*5/4+lead), nil); err != nil {
+			return nil, err
+		}
+		time.Sleep(lead)
+	}
+	g, err := w.start(c.client, l.job.args(c.at(l.job.role), each), slices.Concat(c.proxies, c.agents))
 	if err != nil {
 		return nil, err
 	}
-	out, err := c.client.Run(ctx, append([]string{w.exe, "load"}, l.args(c.at(l.role), each)...)...)
-	if err != nil {
-		return nil, err
+	r, err := g.result(ctx, each)
+	if noise == nil || err != nil {
+		return l.samples(c, r, nil, err)
 	}
-	after, err := cpuOf(c.proxies)
-	if err != nil {
-		return nil, err
-	}
-	var r load.Result
-	if err := json.Unmarshal(out, &r); err != nil {
-		return nil, fmt.Errorf("decode %q: %w", out, err)
-	}
-	if r.Failed > 0 {
-		return nil, fmt.Errorf("%d operations failed", r.Failed)
-	}
-	return l.samples(c, &r, after-before)
+	n, err := noise.result(ctx, each)
+	return l.samples(c, r, n, err)
 }
 
-// samples are the figures of one run. The generator counts after a warm-up of a sixth of the time, in
-// which the proxies work too.
-func (l workload) samples(c chain, r *load.Result, cpu float64) ([]report.Sample, error) {
-	const counted = 5.0 / 6
-	add := func(out []report.Sample, metric, unit string, v float64) []report.Sample {
-		return append(out, report.Sample{Workload: l.name, Chain: c.name, Metric: metric, Unit: unit, Value: v})
+// quiet waits until the chain's proxies do nothing more for an earlier workload, or for a second at most.
+func (w *world) quiet(ctx context.Context, c chain) error {
+	const step, idle = 10 * time.Millisecond, 0.0005
+	last := -1.0
+	for range 100 {
+		now, err := load.CPU(c.proxies)
+		if err != nil || last >= 0 && now-last < idle {
+			return err
+		}
+		last = now
+		if ctx.Err() != nil {
+			return fmt.Errorf("wait for quiet: %w", ctx.Err())
+		}
+		time.Sleep(step)
+	}
+	return nil
+}
+
+// samples are the figures of one run.
+func (l workload) samples(c chain, r, noise *load.Result, err error) ([]report.Sample, error) {
+	if err != nil {
+		return nil, err
 	}
 	var out []report.Sample
+	add := func(metric, unit string, v float64) {
+		out = append(out, report.Sample{Workload: l.name, Chain: c.name, Metric: metric, Unit: unit, Value: v})
+	}
 	done := float64(r.Count)
-	if l.role == 2 {
+	if r.Gbps > 0 {
 		done = float64(r.Bytes)
-		out = add(out, "throughput", "Gb/s", r.Gbps)
+		add("throughput", "Gb/s", r.Gbps)
 	} else {
-		out = add(add(add(out, "p50", "us", r.P50), "p99", "us", r.P99), "rate", "1/s", r.Rate)
+		add("p50", "us", r.P50)
+		add("p99", "us", r.P99)
+		add("rate", "1/s", r.Rate)
 	}
 	if done == 0 {
 		return nil, errors.New("nothing was done")
 	}
-	if len(c.proxies) > 0 {
-		out = add(out, "cpu", l.unit, cpu*counted/done*l.per)
+	if noise != nil {
+		add("bulk meanwhile", "Gb/s", noise.Gbps)
+	} else if len(c.proxies) > 0 {
+		add("cpu", l.unit, r.CPU/done*l.per)
 	}
 	return out, nil
-}
-
-// cpuOf sums the CPU seconds of cgroups.
-func cpuOf(cgroups []string) (float64, error) {
-	sum := 0.0
-	for _, dir := range cgroups {
-		b, err := os.ReadFile(filepath.Join(dir, "cpu.stat"))
-		if err != nil {
-			return 0, fmt.Errorf("read CPU time: %w", err)
-		}
-		usec, ok := field(string(b), "usage_usec")
-		if !ok {
-			return 0, fmt.Errorf("read CPU time: no usage_usec in %s", dir)
-		}
-		sum += usec / 1e6
-	}
-	return sum, nil
-}
-
-// field finds "name value" in lines.
-func field(text, name string) (float64, bool) {
-	for line := range strings.Lines(text) {
-		if f := strings.Fields(line); len(f) >= 2 && f[0] == name {
-			v, err := strconv.ParseFloat(f[1], 64)
-			return v, err == nil
-		}
-	}
-	return 0, false
 }

@@ -8,93 +8,114 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ambitmesh/ambit/tests/bench/load"
 	"github.com/ambitmesh/ambit/tests/bench/report"
 )
 
-// memory measures resident memory of the proxies at rest and with idle connections, each chain in a
-// fresh lab.
-func memory(ctx context.Context, o options) ([]report.Sample, error) {
-	var out []report.Sample
-	for _, c := range []struct {
-		name  string
-		conns []int
-	}{
-		// A process that holds both legs of each connection meets the usual limit of 20,000 open files.
-		{report.Floor, []int{o.idle[0], o.idleOne}}, {"ambit", o.idle}, {"ambit-node", []int{o.idleOne}},
-	} {
-		s, err := idleMemory(ctx, o, c.name, c.conns)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, s...)
-	}
-	return out, nil
-}
-
 const settle = 2 * time.Second // for what a start or a burst leaves behind to be collected
 
-func idleMemory(ctx context.Context, o options, name string, conns []int) (out []report.Sample, err error) {
-	w, err := build(ctx, o)
+// memory measures resident memory of the proxies at rest and with idle connections, each chain in a fresh
+// lab: a proxy that has just moved gigabytes is not at rest.
+func (r *runner) memory(ctx context.Context) error {
+	plans := []struct {
+		chain string
+		plan  plan
+	}{{report.Floor, plan{relays: true}}}
+	for _, e := range r.has.engines {
+		plans = append(plans, struct {
+			chain string
+			plan  plan
+		}{report.Mesh(e), plan{engines: []string{e}}})
+	}
+	for _, t := range r.tools {
+		plans = append(plans, struct {
+			chain string
+			plan  plan
+		}{t.Name, plan{tools: []tool{t}}})
+	}
+	for _, p := range plans {
+		if !r.wanted(p.chain) {
+			continue
+		}
+		if err := r.idle(ctx, p.chain, p.plan); err != nil {
+			r.fail(p.chain, "memory", err)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("memory: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+func (r *runner) idle(ctx context.Context, name string, p plan) (err error) {
+	w, err := build(ctx, r.o, r.has, p)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
-	c := w.chains[slices.IndexFunc(w.chains, func(c chain) bool { return c.name == name })]
-	rest, err := w.residentOf(ctx, c)
+	c := w.chain(name)
+	rest, err := resting(ctx, c.proxies)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out = append(out, memorySample(name, 0, "resident", "MB", rest/1e6))
-	for _, n := range slices.Compact(conns) {
+	r.add(0, memorySample(name, 0, "resident", "MB", rest/1e6))
+	for _, n := range r.o.idle {
 		h, err := w.hold(ctx, c, n)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		full, err := w.residentOf(ctx, c)
+		full, err := resting(ctx, c.proxies)
 		h.release()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		out = append(out, memorySample(name, n, "resident", "MB", full/1e6), memorySample(name, n, "each", "KB", (full-rest)/1e3/float64(n)))
-		say("%s, %d idle connections: %.1f MB", name, n, full/1e6)
+		each := (full - rest) / 1e3 / float64(n) / float64(len(c.proxies))
+		r.add(0, memorySample(name, n, "resident", "MB", full/1e6), memorySample(name, n, "each", "KB", each))
+		say("%s, %d idle connections: %.1f MB, %.2f KB for each in each proxy", name, n, full/1e6, each)
 	}
-	return out, nil
+	return nil
+}
+
+// chain finds one by name.
+func (w *world) chain(name string) chain {
+	return w.chains[slices.IndexFunc(w.chains, func(c chain) bool { return c.name == name })]
+}
+
+func memoryName(conns int) string {
+	return "memory of both proxies, " + plural(conns, "idle connection")
 }
 
 func memorySample(chain string, conns int, metric, unit string, v float64) report.Sample {
-	return report.Sample{Workload: fmt.Sprintf("memory of all proxies, %d idle connections", conns), Chain: chain, Metric: metric, Unit: unit, Value: v}
+	return report.Sample{Workload: memoryName(conns), Chain: chain, Metric: metric, Unit: unit, Value: v}
 }
 
-// residentOf sums the resident bytes of the chain's proxies.
-func (w *world) residentOf(ctx context.Context, c chain) (float64, error) {
+// resting waits a moment and sums the resident bytes of all processes of cgroups.
+func resting(ctx context.Context, cgroups []string) (float64, error) {
 	select {
 	case <-ctx.Done():
 		return 0, fmt.Errorf("wait for quiet: %w", ctx.Err())
 	case <-time.After(settle):
 	}
-	var pids []int
-	switch {
-	case c.relays:
-		for _, p := range w.relays {
-			pids = append(pids, p.PID())
-		}
-	default:
-		pids = append(pids, w.lab.Node("node-a").Ztunnel().PID())
-		if c.path == "tunnel" {
-			pids = append(pids, w.lab.Node("node-b").Ztunnel().PID())
-		}
-	}
 	sum := 0.0
-	for _, pid := range pids {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for _, dir := range cgroups {
+		pids, err := pidsIn(dir)
 		if err != nil {
-			return 0, fmt.Errorf("read memory: %w", err)
+			return 0, err
 		}
-		kb, ok := field(string(b), "VmRSS:")
-		if !ok {
-			return 0, fmt.Errorf("process %d has no resident memory", pid)
+		if len(pids) == 0 {
+			return 0, fmt.Errorf("no process in %s", dir)
 		}
-		sum += kb * 1024
+		for _, pid := range pids {
+			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+			if err != nil {
+				return 0, fmt.Errorf("read memory: %w", err)
+			}
+			kb, ok := load.Field(string(b), "VmRSS:")
+			if !ok {
+				return 0, fmt.Errorf("process %d has no resident memory", pid)
+			}
+			sum += kb * 1024
+		}
 	}
 	return sum, nil
 }

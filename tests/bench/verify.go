@@ -1,17 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/ambitmesh/ambit/internal/lab"
 )
@@ -20,6 +18,15 @@ const held = 3 // connections that a verification holds
 
 // verify holds connections on a chain and asks everything that could carry them.
 func (w *world) verify(ctx context.Context, c chain) error {
+	ctx, cancel := context.WithTimeout(ctx, waitUp)
+	defer cancel()
+	if c.path == "direct" { // after the first connection has been judged
+		return lab.Eventually(ctx, func(ctx context.Context) error { return w.verifyOnce(ctx, c) })
+	}
+	return w.verifyOnce(ctx, c)
+}
+
+func (w *world) verifyOnce(ctx context.Context, c chain) error {
 	before, err := w.quietSockets(ctx)
 	if err != nil {
 		return err
@@ -29,24 +36,43 @@ func (w *world) verify(ctx context.Context, c chain) error {
 		return err
 	}
 	defer h.release()
-	after, err := w.relaySockets()
+	after, err := w.pairSockets()
 	if err != nil {
 		return err
 	}
-	want := 0
-	if c.relays {
-		want = 2 * held // a leg to each side
-	}
-	for i := range after {
-		if got := after[i] - before[i]; got != want {
-			return fmt.Errorf("relay %d has %d more sockets, want %d", i, got, want)
+	for dir, n := range after {
+		want := 0
+		if slices.Contains(c.proxies, dir) {
+			want = 2 * held // a leg to each side
+		}
+		if got := n - before[dir]; got != want {
+			return fmt.Errorf("%s has %d more sockets, want %d", filepath.Base(dir), got, want)
 		}
 	}
-	return w.verifyProxies(ctx, c)
+	return w.verifyMesh(ctx, c)
 }
 
-// verifyProxies counts the client's connections at its node's ztunnel, by path.
-func (w *world) verifyProxies(ctx context.Context, c chain) error {
+// verifyMesh counts the client's connections at its node's ztunnel, by path.
+func (w *world) verifyMesh(ctx context.Context, c chain) error {
+	if c.client.Node.Ztunnel() == nil {
+		return nil // no agent either: nothing captures
+	}
+	paths, err := outbound(ctx, c.client)
+	if err != nil {
+		return err
+	}
+	want := map[string]int{c.path: held}
+	if c.path == "direct" {
+		want = map[string]int{} // the kernel alone carries it
+	}
+	if !maps.Equal(paths, want) {
+		return fmt.Errorf("ztunnel has connections by path %v, want %v", paths, want)
+	}
+	return nil
+}
+
+// outbound counts a pod's connections by path.
+func outbound(ctx context.Context, p *lab.Pod) (map[string]int, error) {
 	var all struct {
 		Connections []struct {
 			Kind string `json:"kind"`
@@ -54,34 +80,28 @@ func (w *world) verifyProxies(ctx context.Context, c chain) error {
 			Path string `json:"path"`
 		} `json:"connections"`
 	}
-	b, err := c.client.Node.GetZtunnel(ctx, "/connections")
+	b, err := p.Node.GetZtunnel(ctx, "/connections")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := json.Unmarshal(b, &all); err != nil {
-		return fmt.Errorf("decode connections: %w", err)
+		return nil, fmt.Errorf("decode connections: %w", err)
 	}
 	paths := map[string]int{}
 	for _, x := range all.Connections {
-		if x.Pod == c.client.FullName() && x.Kind == "outbound" {
+		if x.Pod == p.FullName() && x.Kind == "outbound" {
 			paths[x.Path]++
 		}
 	}
-	switch {
-	case c.path == "" && len(paths) > 0:
-		return fmt.Errorf("ztunnel carries it: %v", paths)
-	case c.path != "" && (len(paths) != 1 || paths[c.path] != held):
-		return fmt.Errorf("ztunnel has connections by path %v, want %d by %s", paths, held, c.path)
-	}
-	return nil
+	return paths, nil
 }
 
-// quietSockets counts the relays' sockets once what was closed before is gone.
-func (w *world) quietSockets(ctx context.Context) (last []int, err error) {
+// quietSockets counts the pairs' sockets once what was closed before is gone.
+func (w *world) quietSockets(ctx context.Context) (last map[string]int, err error) {
 	err = lab.Eventually(ctx, func(context.Context) error {
-		now, err := w.relaySockets()
-		if err == nil && !slices.Equal(now, last) {
-			err = fmt.Errorf("the relays have %v sockets, a moment ago %v", now, last)
+		now, err := w.pairSockets()
+		if err == nil && !maps.Equal(now, last) {
+			err = fmt.Errorf("the pairs have %v sockets, a moment ago %v", now, last)
 		}
 		last = now
 		return err
@@ -89,15 +109,43 @@ func (w *world) quietSockets(ctx context.Context) (last []int, err error) {
 	return last, err
 }
 
-// relaySockets counts each relay's open sockets.
-func (w *world) relaySockets() ([]int, error) {
-	var out []int
-	for _, p := range w.relays {
-		n, err := sockets(p.PID())
-		if err != nil {
-			return nil, err
+// pairSockets counts the open sockets of relays and other proxies, by cgroup.
+func (w *world) pairSockets() (map[string]int, error) {
+	out := map[string]int{}
+	for _, c := range w.chains {
+		for _, dir := range c.proxies {
+			if !c.pair {
+				continue
+			}
+			pids, err := pidsIn(dir)
+			if err != nil {
+				return nil, err
+			}
+			for _, pid := range pids {
+				n, err := sockets(pid)
+				if err != nil {
+					return nil, err
+				}
+				out[dir] += n
+			}
 		}
-		out = append(out, n)
+	}
+	return out, nil
+}
+
+// pidsIn lists the processes of a cgroup.
+func pidsIn(dir string) ([]int, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	var out []int
+	for f := range strings.FieldsSeq(string(b)) {
+		pid, err := strconv.Atoi(f)
+		if err != nil {
+			return nil, fmt.Errorf("list processes of %s: %w", dir, err)
+		}
+		out = append(out, pid)
 	}
 	return out, nil
 }
@@ -116,58 +164,4 @@ func sockets(pid int) (int, error) {
 		}
 	}
 	return n, nil
-}
-
-// holder keeps idle connections open.
-type holder struct {
-	p  *lab.Process
-	in *os.File
-}
-
-// hold opens n connections, each of which has carried a byte.
-func (w *world) hold(ctx context.Context, c chain, n int) (*holder, error) {
-	in, toHolder, err := os.Pipe()
-	if err != nil {
-		return nil, fmt.Errorf("make pipe: %w", err)
-	}
-	defer in.Close()
-	fromHolder, out, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make pipe: %w", err), toHolder.Close())
-	}
-	defer fromHolder.Close()
-	p, err := c.client.Start(lab.Command{Args: []string{w.exe, "load", "idle", c.at(0), strconv.Itoa(n)}, Stdin: in, Stdout: out, Log: "idle-" + c.name})
-	out.Close()
-	if err != nil {
-		return nil, errors.Join(err, toHolder.Close())
-	}
-	h := &holder{p, toHolder}
-	if err := h.ready(ctx, fromHolder); err != nil {
-		h.release()
-		said, readErr := os.ReadFile(w.lab.LogFile("idle-" + c.name))
-		return nil, errors.Join(fmt.Errorf("hold %d connections over %s: %w: %s", n, c.name, err, said), readErr)
-	}
-	return h, nil
-}
-
-const holdLimit = 2 * time.Minute
-
-func (h *holder) ready(ctx context.Context, r *os.File) error {
-	if err := r.SetReadDeadline(time.Now().Add(holdLimit)); err != nil {
-		return fmt.Errorf("set deadline: %w", err)
-	}
-	line, err := bufio.NewReader(r).ReadString('\n')
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("the holder ended: %w", h.p.Wait(ctx))
-	}
-	if err == nil && strings.TrimSpace(line) != "READY" {
-		err = fmt.Errorf("the holder said %q", line)
-	}
-	return err
-}
-
-// release closes the connections.
-func (h *holder) release() {
-	h.in.Close()
-	h.p.Kill() // it holds nothing that must be saved
 }

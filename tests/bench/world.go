@@ -5,145 +5,185 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ambitmesh/ambit/internal/lab"
-	"github.com/ambitmesh/ambit/tests/bench/report"
+	"github.com/ambitmesh/ambit/tests/bench/peers"
 )
 
 const (
-	serverBase = 8000 // echo; +1 answers once; +2 sends
-	relayBase  = 9000
-	roles      = 3
-
 	plainNamespace = "plain"
 	meshNamespace  = "bench"
 )
 
-// chain is one way from a client to a server.
-type chain struct {
-	name, what string
-	client     *lab.Pod
-	to         netip.Addr
-	base       int
-	proxies    []string // cgroups whose CPU time counts
-	relays     bool
-	path       string // of the proxies' connections; "" if none may be there
-}
+// What a server offers, by port offset; the last two are further ways to a source and to once.
+const (
+	roleEcho = iota
+	roleOnce
+	roleSource
+	roleSink
+	roleNoise // a source in a process of its own, for a second client
+	roles
+	roleFresh = roles // once, by TLS sessions that are never resumed
+)
 
-func (c chain) at(role int) string {
-	return netip.AddrPortFrom(c.to, uint16(c.base+role)).String()
+const serverBase = 8000
+
+// plan says what a world has.
+type plan struct {
+	engines  []string // pairs of nodes with that engine
+	sameNode []string // single nodes with that way between pods
+	relays   bool
+	tools    []peers.Tool
+	pods     int // servers more on the far node of each engine
 }
 
 // world is a lab with the benchmark's pods.
 type world struct {
 	lab    *lab.Lab
 	exe    string
+	places places
+	has    features
 	pods   map[string]*lab.Pod
-	relays []*lab.Process
 	chains []chain
 }
 
 func (w *world) close() error { return w.lab.Close() }
 
-func build(ctx context.Context, o options) (*world, error) {
+func build(ctx context.Context, o options, f features, p plan) (*world, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	l, err := lab.New(ctx, lab.Options{Bin: o.bin, ZtunnelArgs: []string{"--access-log", "off"}, Progress: func(s string) { say("%s", s) }})
+	at, err := newPlaces(o.pin)
 	if err != nil {
 		return nil, err
 	}
-	w := &world{lab: l, exe: exe, pods: map[string]*lab.Pod{}}
-	if err := w.fill(ctx); err != nil {
+	nodes := []string{"plain-a", "plain-b"}
+	for _, e := range p.engines {
+		nodes = append(nodes, e+"-a", e+"-b")
+	}
+	for _, s := range p.sameNode {
+		nodes = append(nodes, s)
+	}
+	l, err := lab.New(ctx, lab.Options{Bin: o.bin, Nodes: nodes, Manual: true})
+	if err != nil {
+		return nil, err
+	}
+	w := &world{lab: l, exe: exe, places: at, has: f, pods: map[string]*lab.Pod{}}
+	if err := w.fill(ctx, p); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
 }
 
-func (w *world) fill(ctx context.Context) error {
-	if err := errors.Join(w.lab.Enrol(plainNamespace, false), w.lab.Enrol(meshNamespace, true)); err != nil {
+func (w *world) fill(ctx context.Context, p plan) error {
+	if err := w.plain(ctx, p); err != nil {
 		return err
 	}
-	for _, p := range []struct{ name, namespace, node string }{
-		{"client", plainNamespace, "node-a"}, {"server", plainNamespace, "node-b"},
-		{"relay-a", plainNamespace, "node-a"}, {"relay-b", plainNamespace, "node-b"},
-		{"mesh-client", meshNamespace, "node-a"}, {"mesh-server", meshNamespace, "node-b"}, {"mesh-neighbour", meshNamespace, "node-a"},
-	} {
-		pod, err := w.lab.AddPod(ctx, lab.PodSpec{Namespace: p.namespace, Name: p.name, Node: p.node, ServiceAccount: p.name})
-		if err != nil {
+	if len(p.engines)+len(p.sameNode) == 0 {
+		return nil
+	}
+	if err := w.rules(); err != nil {
+		return err
+	}
+	if err := w.lab.StartController(ctx); err != nil {
+		return err
+	}
+	for _, e := range p.engines {
+		if err := w.pair(ctx, e, p.pods); err != nil {
 			return err
 		}
-		w.pods[p.name] = pod
 	}
-	for _, name := range []string{"server", "mesh-server", "mesh-neighbour"} {
-		if err := w.serve(ctx, w.pods[name]); err != nil {
+	for _, s := range p.sameNode {
+		if err := w.single(ctx, s); err != nil {
 			return err
 		}
 	}
-	if err := lab.WaitEnrolled(ctx, w.pods["mesh-client"], w.pods["mesh-server"], w.pods["mesh-neighbour"]); err != nil {
-		return err
-	}
-	if err := errors.Join(w.relay(ctx, "relay-b", "server", serverBase), w.relay(ctx, "relay-a", "relay-b", relayBase)); err != nil {
-		return err
-	}
-	w.link()
 	return nil
 }
 
-// serve starts the far end in a pod and waits until it listens.
-func (w *world) serve(ctx context.Context, p *lab.Pod) error {
-	_, err := p.Start(lab.Command{Args: []string{w.exe, "load", "server", p.V4.String(), strconv.Itoa(serverBase)}, Log: "server-" + p.Name})
-	if err != nil {
-		return err
-	}
-	return listening(ctx, p, serverBase+roles-1)
+// rules enrol a namespace, demand mutual TLS in it and allow what its pods ask: policy is on.
+func (w *world) rules() error {
+	err := errors.Join(w.lab.Enrol(plainNamespace, false), w.lab.Enrol(meshNamespace, true))
+	return errors.Join(err, w.lab.Apply("rules", `
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: `+meshNamespace+`}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: own, namespace: `+meshNamespace+`}
+spec:
+  action: ALLOW
+  rules:
+  - from: [{source: {namespaces: [`+meshNamespace+`]}}]
+`))
 }
 
-// relay starts a relay in one pod towards another.
-func (w *world) relay(ctx context.Context, in, to string, base int) error {
-	args := []string{w.exe, "relay"}
-	for r := range roles {
-		args = append(args, w.pods[in].At(false, relayBase+r), w.pods[to].At(false, base+r))
-	}
-	p, err := w.pods[in].Start(lab.Command{Args: args, Log: in})
+// pod makes a pod on a node; a server also serves.
+func (w *world) pod(ctx context.Context, namespace, name, node string, server bool) (*lab.Pod, error) {
+	p, err := w.lab.AddPod(ctx, lab.PodSpec{Namespace: namespace, Name: name, Node: node, ServiceAccount: strings.TrimRight(name, "-0123456789")})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w.relays = append(w.relays, p)
-	return listening(ctx, w.pods[in], relayBase+roles-1)
-}
-
-func listening(ctx context.Context, p *lab.Pod, port int) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	return lab.Eventually(ctx, func(ctx context.Context) error {
-		c, err := p.Dial(ctx, "tcp", net.JoinHostPort(p.V4.String(), strconv.Itoa(port)))
-		if err != nil {
-			return fmt.Errorf("connect to %s: %w", p.FullName(), err)
+	w.pods[name] = p
+	if !server {
+		return p, nil
+	}
+	for _, args := range [][]string{{"echo:0", "once:1", "source:2", "sink:3"}, {"source:4"}} {
+		if err := w.serve(p, args); err != nil {
+			return nil, err
 		}
-		return c.Close()
+	}
+	return p, listening(ctx, p, serverBase+roleSink, serverBase+roleNoise)
+}
+
+// serve starts far ends, "role:offset", in a pod.
+func (w *world) serve(p *lab.Pod, ends []string) error {
+	args := []string{w.exe, "load", "server", p.V4.String()}
+	for _, e := range ends {
+		role, off, _ := strings.Cut(e, ":")
+		n, err := strconv.Atoi(off)
+		if err != nil {
+			return fmt.Errorf("serve %q: %w", e, err)
+		}
+		args = append(args, fmt.Sprintf("%s:%d", role, serverBase+n))
+	}
+	return w.places.on(w.places.of(p.Node.Name), func() error {
+		_, err := p.Start(lab.Command{Args: args, Log: "server-" + p.Name})
+		return err
 	})
 }
 
-// link names the chains.
-func (w *world) link() {
-	ztunnels := []string{}
-	for _, n := range []string{"node-a", "node-b"} {
-		ztunnels = append(ztunnels, w.lab.Node(n).Ztunnel().Cgroup())
+func listening(ctx context.Context, p *lab.Pod, ports ...int) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for _, port := range ports {
+		err := lab.Eventually(ctx, func(ctx context.Context) error {
+			c, err := p.Dial(ctx, "tcp", net.JoinHostPort(p.V4.String(), strconv.Itoa(port)))
+			if err != nil {
+				return fmt.Errorf("connect to %s: %w", p.FullName(), err)
+			}
+			return c.Close()
+		})
+		if err != nil {
+			return err
+		}
 	}
-	plain, mesh := w.pods["client"], w.pods["mesh-client"]
-	w.chains = []chain{
-		{name: report.Direct, what: "no proxy, across nodes", client: plain, to: w.pods["server"].V4, base: serverBase},
-		{name: report.Floor, what: "two plain relays, across nodes", client: plain, to: w.pods["relay-a"].V4, base: relayBase, relays: true,
-			proxies: []string{w.pods["relay-a"].Cgroup(), w.pods["relay-b"].Cgroup()}},
-		{name: "ambit", what: "two ztunnels, mutual TLS, across nodes", client: mesh, to: w.pods["mesh-server"].V4, base: serverBase,
-			proxies: ztunnels, path: "tunnel"},
-		{name: "ambit-node", what: "one ztunnel, both pods on one node", client: mesh, to: w.pods["mesh-neighbour"].V4, base: serverBase,
-			proxies: ztunnels[:1], path: "same_node"},
+	return nil
+}
+
+// part is a cgroup below a pod's for one of the programs in it.
+func part(p *lab.Pod, name string) (string, error) {
+	dir := filepath.Join(p.Cgroup(), name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make cgroup: %w", err)
 	}
+	return dir, nil
 }

@@ -28,7 +28,7 @@ type loop struct {
 	ep      int
 	buf     []byte
 	targets map[int]netip.AddrPort // listener to target
-	legs    []*leg // by descriptor
+	legs    []*leg                 // by descriptor
 }
 
 // Run relays from each listener to its target until an error of the loop itself. listen and target

@@ -3,9 +3,6 @@
 package report
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
 	"math"
 	"slices"
 )
@@ -20,50 +17,74 @@ type Sample struct {
 	Value    float64
 }
 
-// Row is what results.json holds for each workload, chain and metric. The ratios are medians over the
-// rounds of this chain's value divided by the other chain's in the same round; nil when there is none.
+// Row is what results.json holds for each workload, chain and metric. Min and Max are of the values. The
+// ratios are medians over the rounds of this chain's value divided by the other chain's in the same
+// round; nil when there is none. The ranges are the least and the greatest of those ratios.
 type Row struct {
-	Workload string   `json:"workload"`
-	Chain    string   `json:"chain"`
-	Metric   string   `json:"metric"`
-	Unit     string   `json:"unit"`
-	Median   float64  `json:"median"`
-	Min      float64  `json:"min"`
-	Max      float64  `json:"max"`
-	VsDirect *float64 `json:"vs_direct"`
-	VsFloor  *float64 `json:"vs_floor"`
-	Rounds   int      `json:"rounds"`
+	Workload      string      `json:"workload"`
+	Chain         string      `json:"chain"`
+	Metric        string      `json:"metric"`
+	Unit          string      `json:"unit"`
+	Median        float64     `json:"median"`
+	Min           float64     `json:"min"`
+	Max           float64     `json:"max"`
+	VsDirect      *float64    `json:"vs_direct"` // no mesh; for pods of one node, no mesh on one node
+	VsFloor       *float64    `json:"vs_floor"`  // two plain relays
+	VsPeers       *float64    `json:"vs_peers"`  // the better of nginx and haproxy in that round
+	VsDirectRange *[2]float64 `json:"vs_direct_range,omitempty"`
+	VsFloorRange  *[2]float64 `json:"vs_floor_range,omitempty"`
+	VsPeersRange  *[2]float64 `json:"vs_peers_range,omitempty"`
+	Rounds        int         `json:"rounds"`
 }
-
-// Names of the chains that others are divided by.
-const (
-	Direct = "direct"
-	Floor  = "relays"
-)
 
 type key struct{ workload, chain, metric string }
 
+// values are figures by round.
+type values map[int]float64
+
 // Rows groups samples: workloads in the order of their first appearance, then as they came.
 func Rows(samples []Sample) []Row {
-	values := map[key]map[int]float64{}
-	var rows []Row
-	for _, s := range samples {
+	all, order := collect(samples)
+	rows := make([]Row, 0, len(order))
+	for _, s := range order {
 		k := key{s.Workload, s.Chain, s.Metric}
-		if values[k] == nil {
-			values[k] = map[int]float64{}
-			rows = append(rows, Row{Workload: s.Workload, Chain: s.Chain, Metric: s.Metric, Unit: s.Unit})
-		}
-		values[k][s.Round] = s.Value
-	}
-	for i := range rows {
-		r := &rows[i]
-		own := values[key{r.Workload, r.Chain, r.Metric}]
-		v := sorted(own)
-		r.Rounds, r.Median, r.Min, r.Max = len(v), median(v), v[0], v[len(v)-1]
-		r.VsDirect = ratio(own, values[key{r.Workload, Direct, r.Metric}])
-		r.VsFloor = ratio(own, values[key{r.Workload, Floor, r.Metric}])
+		v := all[k].sorted()
+		r := Row{Workload: s.Workload, Chain: s.Chain, Metric: s.Metric, Unit: s.Unit, Rounds: len(v), Median: median(v), Min: v[0], Max: v[len(v)-1]}
+		r.VsDirect, r.VsDirectRange = ratio(all[k], all[key{s.Workload, base(s.Chain), s.Metric}])
+		r.VsFloor, r.VsFloorRange = ratio(all[k], all[key{s.Workload, Floor, s.Metric}])
+		r.VsPeers, r.VsPeersRange = ratio(all[k], all.better(s.Workload, s.Metric))
+		rows = append(rows, r)
 	}
 	return byWorkload(rows)
+}
+
+type table map[key]values
+
+// collect sorts samples by key, and gives the first of each.
+func collect(samples []Sample) (t table, order []Sample) {
+	t = table{}
+	for _, s := range samples {
+		k := key{s.Workload, s.Chain, s.Metric}
+		if t[k] == nil {
+			t[k] = values{}
+			order = append(order, s)
+		}
+		t[k][s.Round] = s.Value
+	}
+	return t, order
+}
+
+// better is, for each round, the better value of the peers.
+func (t table) better(workload, metric string) values {
+	out := values{}
+	for _, p := range Peers {
+		for round, v := range t[key{workload, p, metric}] {
+			if old, ok := out[round]; !ok || (v > old) == more(metric) {
+				out[round] = v
+			}
+		}
+	}
+	return out
 }
 
 func byWorkload(rows []Row) []Row {
@@ -77,32 +98,7 @@ func byWorkload(rows []Row) []Row {
 	return rows
 }
 
-// Added returns samples of metric minus the direct chain's value in the same round, as "added_"+metric.
-// A round in which the difference is not above zero is left out: noise was larger than the effect.
-func Added(samples []Sample, metric string) []Sample {
-	direct := map[key]map[int]float64{}
-	for _, s := range samples {
-		if s.Chain == Direct && s.Metric == metric {
-			k := key{workload: s.Workload}
-			if direct[k] == nil {
-				direct[k] = map[int]float64{}
-			}
-			direct[k][s.Round] = s.Value
-		}
-	}
-	var out []Sample
-	for _, s := range samples {
-		d, ok := direct[key{workload: s.Workload}][s.Round]
-		if s.Metric != metric || s.Chain == Direct || !ok || s.Value <= d {
-			continue
-		}
-		s.Metric, s.Value = "added_"+metric, s.Value-d
-		out = append(out, s)
-	}
-	return out
-}
-
-func sorted(m map[int]float64) []float64 {
+func (m values) sorted() []float64 {
 	v := make([]float64, 0, len(m))
 	for _, x := range m {
 		v = append(v, x)
@@ -119,45 +115,19 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-func ratio(own, base map[int]float64) *float64 {
-	r := map[int]float64{}
+func ratio(own, base values) (*float64, *[2]float64) {
+	r := values{}
 	for round, x := range own {
 		if b := base[round]; b != 0 {
 			r[round] = x / b
 		}
 	}
 	if len(r) == 0 {
-		return nil
+		return nil, nil
 	}
-	m := math.Round(median(sorted(r))*1000) / 1000
-	return &m
+	v := r.sorted()
+	m := round3(median(v))
+	return &m, &[2]float64{round3(v[0]), round3(v[len(v)-1])}
 }
 
-// WriteJSON writes rows as results.json.
-func WriteJSON(w io.Writer, rows []Row) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	if err := e.Encode(rows); err != nil {
-		return fmt.Errorf("write results: %w", err)
-	}
-	return nil
-}
-
-// WriteTable writes rows for a person, one workload after another.
-func WriteTable(w io.Writer, rows []Row) {
-	last := ""
-	for _, r := range rows {
-		if r.Workload != last {
-			fmt.Fprintf(w, "\n%s\n  %-14s %-12s %12s %12s %12s %10s %10s\n", r.Workload, "chain", "metric", "median", "min", "max", "vs direct", "vs relays")
-			last = r.Workload
-		}
-		fmt.Fprintf(w, "  %-14s %-12s %12.2f %12.2f %12.2f %10s %10s  %s\n", r.Chain, r.Metric, r.Median, r.Min, r.Max, times(r.VsDirect), times(r.VsFloor), r.Unit)
-	}
-}
-
-func times(r *float64) string {
-	if r == nil {
-		return "-"
-	}
-	return fmt.Sprintf("%.2fx", *r)
-}
+func round3(x float64) float64 { return math.Round(x*1000) / 1000 }

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/ambitmesh/ambit/internal/lab"
+	"github.com/ambitmesh/ambit/tests/bench/load"
+	"github.com/ambitmesh/ambit/tests/bench/report"
+)
+
+const (
+	coldHybrid = "cold connect to a new peer"
+	coldPlain  = "cold connect to a new peer, X25519"
+	hboneCold  = "ztunnel layout: hbone_connections"
+	perCold    = "ms CPU each"
+)
+
+// cold measures connections that need a handshake of their own: the first to each of many pods after a
+// start of the client's ztunnel, and through other proxies without resumption.
+func (r *runner) cold(ctx context.Context) error {
+	for _, e := range r.has.engines {
+		if !r.wanted(report.Mesh(e)) {
+			continue
+		}
+		if err := r.coldEngine(ctx, e); err != nil {
+			r.fail(report.Mesh(e), "cold", err)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("cold: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+func (r *runner) coldEngine(ctx context.Context, engine string) (err error) {
+	say("%s: %d pods on a node", report.Mesh(engine), r.o.pods)
+	w, err := build(ctx, r.o, r.has, plan{engines: []string{engine}, tools: r.tools, pods: r.o.pods})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	for round := range min(r.o.rounds, 4) {
+		for _, x := range []struct{ workload, debug string }{{coldHybrid, ""}, {coldPlain, "tlsmlkem=0"}} {
+			if err := r.visits(ctx, w, engine, x.workload, x.debug, round); err != nil {
+				return err
+			}
+		}
+		if engine == r.has.best() {
+			r.fresh(ctx, w, round)
+		}
+	}
+	return r.crowded(ctx, w, engine)
+}
+
+// visits starts the near ztunnel anew and connects to each pod of the crowd.
+func (r *runner) visits(ctx context.Context, w *world, engine, workload, debug string, round int) error {
+	c := w.chain(report.Mesh(engine))
+	if err := w.restart(ctx, engine, debug); err != nil {
+		return err
+	}
+	var addrs []string
+	for i := range r.o.pods {
+		addrs = append(addrs, w.pods[fmt.Sprintf("crowd-%s-%d", engine, i)].At(false, serverBase+roleOnce))
+	}
+	// Both identities' certificates are there after this one.
+	ready := lab.Eventually(ctx, func(ctx context.Context) error { _, err := w.visit(ctx, c, addrs[:1]); return err })
+	if ready != nil {
+		return ready
+	}
+	z := w.lab.Node(engine + "-a").Ztunnel()
+	c.proxies = []string{z.Cgroup(), c.proxies[1]}
+	if err := w.quiet(ctx, c); err != nil {
+		return err
+	}
+	watched := slices.Concat(c.proxies, c.agents)
+	before, err := load.CPU(watched)
+	if err != nil {
+		return err
+	}
+	res, err := w.visit(ctx, c, addrs[1:])
+	if err != nil {
+		return err
+	}
+	if err := w.quiet(ctx, c); err != nil {
+		return err
+	}
+	after, err := load.CPU(watched)
+	if err != nil {
+		return err
+	}
+	s := report.Sample{Workload: workload, Chain: c.name, Metric: "cpu", Unit: perCold, Value: (after - before) / float64(res.Count) * 1e3}
+	r.add(round, s)
+	s.Metric, s.Unit, s.Value = "p50", "us", res.P50
+	r.add(round, s)
+	if debug == "" {
+		s.Workload = hboneCold
+		r.add(round, s)
+	}
+	return nil
+}
+
+// restart replaces the near ztunnel: the new one has no tunnels. debug is for Go's runtime.
+func (w *world) restart(ctx context.Context, engine, debug string) error {
+	n := w.lab.Node(engine + "-a")
+	if err := n.Ztunnel().Remove(); err != nil {
+		return err
+	}
+	old, had := os.LookupEnv("GODEBUG")
+	if err := os.Setenv("GODEBUG", debug); err != nil {
+		return fmt.Errorf("set GODEBUG: %w", err)
+	}
+	err := w.places.on(w.places.of(n.Name), func() error {
+		_, err := n.StartZtunnel(ctx, w.has.flags(engine, "proxy")...)
+		return err
+	})
+	if had {
+		return errors.Join(err, os.Setenv("GODEBUG", old))
+	}
+	return errors.Join(err, os.Unsetenv("GODEBUG"))
+}
+
+func (w *world) visit(ctx context.Context, c chain, addrs []string) (*load.Result, error) {
+	g, err := w.start(c.client, append([]string{"visit", "64"}, addrs...), nil)
+	if err != nil {
+		return nil, err
+	}
+	return g.result(ctx, time.Second)
+}
+
+// fresh measures other proxies' handshakes. OpenSSL 3.0 has no ML-KEM: both comparisons are with X25519.
+func (r *runner) fresh(ctx context.Context, w *world, round int) {
+	for _, t := range r.tools {
+		c := w.chain(t.Name)
+		res, err := w.freshOf(ctx, c, r.o.each)
+		if err != nil {
+			r.fail(t.Name, coldHybrid, err)
+			continue
+		}
+		for _, workload := range []string{coldHybrid, coldPlain} {
+			s := report.Sample{Workload: workload, Chain: t.Name, Metric: "cpu", Unit: perCold, Value: res.CPU / float64(res.Count) * 1e3}
+			r.add(round, s)
+			s.Metric, s.Unit, s.Value = "p50", "us", res.P50
+			r.add(round, s)
+		}
+	}
+}
+
+func (w *world) freshOf(ctx context.Context, c chain, each time.Duration) (*load.Result, error) {
+	if err := w.quiet(ctx, c); err != nil {
+		return nil, err
+	}
+	g, err := w.start(c.client, connect(1, 64).args(c.at(roleFresh), each), c.proxies)
+	if err != nil {
+		return nil, err
+	}
+	res, err := g.result(ctx, each)
+	if err == nil && res.Count == 0 {
+		err = errors.New("nothing was done")
+	}
+	return res, err
+}
+
+func crowdName(pods int) string { return fmt.Sprintf("%d pods on a node", pods) }
+
+// crowded is what the mesh needs on a node with many pods, each of which has been called.
+func (r *runner) crowded(ctx context.Context, w *world, engine string) error {
+	n := w.lab.Node(engine + "-b")
+	all, err := resting(ctx, []string{n.Ztunnel().Cgroup(), agentOf(n)})
+	if err != nil {
+		return err
+	}
+	pods := r.o.pods + 1
+	s := report.Sample{Workload: crowdName(r.o.pods), Chain: report.Mesh(engine), Metric: "ztunnel and agent", Unit: "MB", Value: all / 1e6}
+	r.add(0, s)
+	s.Metric, s.Value = "per pod", all/1e6/float64(pods)
+	r.add(0, s)
+	say("%s: %.1f MB for %d pods", s.Chain, all/1e6, pods)
+	return nil
+}

@@ -1,0 +1,38 @@
+// Package peers runs other proxies as pairs that do what two node proxies do: plain TCP in, mutual TLS 1.3
+// between them, plain TCP out. All have one worker, ECDSA P-256 certificates and AES-128-GCM, as the mesh
+// has, and no access log, which the mesh has.
+package peers
+
+import "net/netip"
+
+// Forward is one way through a pair: what the near half listens on, where the far half listens, and where
+// that sends it.
+type Forward struct {
+	Near, Far, To netip.AddrPort
+	Fresh         bool // no TLS session is resumed
+}
+
+// Half is one proxy of a pair, ready to be started.
+type Half struct {
+	Args []string
+	Env  []string
+}
+
+// Tool is another proxy that this machine has.
+type Tool struct {
+	Name    string
+	Version string
+	path    string
+	env     []string
+	module  string // nginx's stream module
+	write   func(t Tool, dir string, c *certs, fs []Forward) (near, far Half, err error)
+}
+
+// Pair writes both configurations into dir, with keys, and says how to start the halves.
+func (t Tool) Pair(dir string, fs []Forward) (near, far Half, err error) {
+	c, err := makeCerts(dir)
+	if err != nil {
+		return Half{}, Half{}, err
+	}
+	return t.write(t, dir, c, fs)
+}

@@ -1,0 +1,135 @@
+package peers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// Find returns the other proxies that can be measured here, and in words why others cannot. Debian's
+// packages are unpacked below dir if the machine lacks them: nothing is installed, nothing is started.
+func Find(ctx context.Context, dir string, env func(string) string) (tools []Tool, skipped []string) {
+	find := func(t Tool, err error, name string) {
+		if err != nil {
+			skipped = append(skipped, name+": "+err.Error())
+			return
+		}
+		tools = append(tools, t)
+	}
+	root, err := debian(ctx, dir)
+	for _, name := range []string{"nginx", "haproxy"} {
+		if err != nil {
+			skipped = append(skipped, name+": "+err.Error())
+			continue
+		}
+		t, err := unpacked(ctx, root, name)
+		find(t, err, name)
+	}
+	if path := env("AMBIT_BENCH_ENVOY"); path != "" {
+		t, err := versioned(ctx, Tool{Name: "envoy", path: path, write: writeEnvoy}, "--version")
+		find(t, err, "envoy")
+	} else {
+		skipped = append(skipped, "envoy: AMBIT_BENCH_ENVOY names no program")
+	}
+	for _, x := range []struct{ name, variable string }{{"ztunnel", "AMBIT_BENCH_ZTUNNEL"}, {"linkerd2-proxy", "AMBIT_BENCH_LINKERD"}} {
+		why := x.variable + " names no program"
+		if env(x.variable) != "" {
+			why = "not supported yet: this benchmark cannot configure it"
+		}
+		skipped = append(skipped, x.name+": "+why)
+	}
+	return tools, skipped
+}
+
+// debian returns the root directory below which the packages are: the machine's own or one below dir.
+func debian(ctx context.Context, dir string) (string, error) {
+	const module = "usr/lib/nginx/modules/ngx_stream_module.so"
+	for _, root := range []string{"/", dir} {
+		if exists(root, "usr/sbin/nginx") && exists(root, module) && exists(root, "usr/sbin/haproxy") {
+			return root, nil
+		}
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return "", errors.New("not installed, and there is no apt-get to fetch it")
+	}
+	archives := filepath.Join(dir, "archives")
+	if err := os.MkdirAll(filepath.Join(archives, "partial"), 0o755); err != nil {
+		return "", fmt.Errorf("make directory for packages: %w", err)
+	}
+	get := []string{"install", "-y", "--no-install-recommends", "--download-only", "--reinstall", "-o", "APT::Sandbox::User=root",
+		"-o", "Dir::Cache::archives=" + archives, "nginx-light", "libnginx-mod-stream", "haproxy"}
+	if _, err := output(ctx, "apt-get", get...); err != nil {
+		if _, err := output(ctx, "apt-get", "update"); err != nil {
+			return "", err
+		}
+		if _, err := output(ctx, "apt-get", get...); err != nil {
+			return "", err
+		}
+	}
+	debs, err := filepath.Glob(filepath.Join(archives, "*.deb"))
+	if err != nil {
+		return "", fmt.Errorf("list packages: %w", err)
+	}
+	for _, deb := range debs {
+		if _, err := output(ctx, "dpkg", "-x", deb, dir); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
+}
+
+func exists(root, path string) bool {
+	_, err := os.Stat(filepath.Join(root, path))
+	return err == nil
+}
+
+func unpacked(ctx context.Context, root, name string) (Tool, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return Tool{}, fmt.Errorf("find %s: %w", name, err)
+	}
+	t := Tool{Name: name, path: filepath.Join(root, "usr/sbin", name)}
+	if root != "/" {
+		libs, err := filepath.Glob(filepath.Join(root, "usr/lib/*-linux-gnu*"))
+		if err != nil {
+			return Tool{}, fmt.Errorf("find libraries of %s: %w", name, err)
+		}
+		t.env = []string{"LD_LIBRARY_PATH=" + strings.Join(libs, ":")}
+	}
+	if name == "nginx" {
+		t.module, t.write = filepath.Join(root, "usr/lib/nginx/modules/ngx_stream_module.so"), writeNginx
+	} else {
+		t.write = writeHaproxy
+	}
+	return versioned(ctx, t, "-v")
+}
+
+var version = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)*`)
+
+func versioned(ctx context.Context, t Tool, flag string) (Tool, error) {
+	cmd := exec.CommandContext(ctx, t.path, flag)
+	cmd.Env = append(os.Environ(), t.env...)
+	b, err := cmd.CombinedOutput()
+	if err != nil {
+		return Tool{}, fmt.Errorf("%s %s: %w: %s", t.path, flag, err, bytes.TrimSpace(b))
+	}
+	t.Version = version.FindString(string(b))
+	return t, nil
+}
+
+func output(ctx context.Context, name string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
+	b, err := cmd.CombinedOutput()
+	if err != nil {
+		lines := strings.Split(string(bytes.TrimSpace(b)), "\n")
+		return nil, fmt.Errorf("%s %s: %w: %s", name, args[0], err, lines[len(lines)-1])
+	}
+	return b, nil
+}

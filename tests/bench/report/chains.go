@@ -1,0 +1,29 @@
+package report
+
+import "strings"
+
+// Names of the chains that others are divided by.
+const (
+	Direct = "direct" // no mesh, across nodes
+	Floor  = "relays" // two plain relays
+	Node   = "node"   // no mesh, on one node
+)
+
+// Peers are the chains of other proxies that are always there; their better one is the measure.
+var Peers = []string{"nginx", "haproxy"}
+
+// Mesh is the chain of two ztunnels with an engine.
+func Mesh(engine string) string { return "ambit-" + engine }
+
+// base is the chain without a mesh that a chain is compared with.
+func base(chain string) string {
+	if strings.HasPrefix(chain, Node+"-") {
+		return Node
+	}
+	return Direct
+}
+
+// more says whether more of a metric is better.
+func more(metric string) bool {
+	return metric == "rate" || metric == "throughput" || metric == "bulk meanwhile"
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ambitmesh/ambit/internal/lab"
+	"github.com/ambitmesh/ambit/tests/bench/report"
+)
+
+// snapshot measures what the size of the configuration costs a connection and a message: it should cost
+// nothing.
+func (r *runner) snapshot(ctx context.Context) (err error) {
+	engine := r.has.best()
+	w, err := build(ctx, r.o, r.has, plan{engines: []string{engine}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	c := w.chain(report.Mesh(engine))
+	for _, x := range []struct {
+		what  string
+		sizes []int
+		put   func(context.Context, chain, int) error
+	}{{"workload", r.o.workloads, w.putWorkloads}, {"policy", r.o.policies, w.putPolicies}} {
+		for _, n := range x.sizes {
+			begin := time.Now()
+			if err := x.put(ctx, c, n); err != nil {
+				r.fail(c.name, fmt.Sprintf("snapshot of %d (%s)", n, x.what), err)
+				break
+			}
+			say("%d (%s): known everywhere after %s", n, x.what, time.Since(begin).Round(10*time.Millisecond))
+			if err := r.sized(ctx, w, c, snapshotName(x.what, n)); err != nil {
+				return err
+			}
+		}
+		if err := w.lab.Remove(x.what); err != nil {
+			return err
+		}
+	}
+	return r.rbac()
+}
+
+func snapshotName(what string, n int) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %s", n, strings.Replace(what+"s", "ys", "ies", 1))
+}
+
+// sized measures messages and connections, interleaved with no mesh, and the proxies' memory.
+func (r *runner) sized(ctx context.Context, w *world, c chain, size string) error {
+	full, err := resting(ctx, c.proxies)
+	if err != nil {
+		return err
+	}
+	r.add(0, report.Sample{Workload: "snapshot of " + size, Chain: c.name, Metric: "resident", Unit: "MB", Value: full / 1e6})
+	jobs := []workload{
+		{name: "snapshot of " + size + ": ping-pong 1024 B, 1 connection", job: pingpong(1, 1024), per: 1e5, unit: cpuPer100k},
+		{name: "snapshot of " + size + ": connect, request, close, 1 at once", job: connect(1, 64), per: 1e3, unit: cpuPer1k},
+	}
+	for round := range r.o.rounds {
+		for _, l := range jobs {
+			for _, c := range []chain{w.chain(report.Direct), c} {
+				s, err := w.measure(ctx, c, l, r.o.each/2)
+				if err != nil {
+					r.fail(c.name, l.name, err)
+					continue
+				}
+				r.add(round, s...)
+			}
+		}
+		w.trim(c)
+	}
+	return nil
+}
+
+const snapshotLimit = 3 * time.Minute
+
+// putWorkloads describes workloads that nobody calls.
+func (w *world) putWorkloads(ctx context.Context, c chain, n int) error {
+	var b strings.Builder
+	at := func(i int) string { return fmt.Sprintf("10.%d.%d.%d", 200+i>>16, i>>8&255, i&255) }
+	for i := range n {
+		fmt.Fprintf(&b, `---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: w%d, namespace: crowd}
+spec: {address: %s, serviceAccount: sa%d, labels: {app: a%d}}
+`, i, at(i), i%100, i%100)
+	}
+	if err := w.lab.Apply("workload", b.String()); err != nil {
+		return err
+	}
+	return w.known(ctx, c, func(node *lab.Node) error {
+		b, err := node.GetZtunnel(ctx, "/explain?source="+c.client.FullName()+"&destination="+at(n-1)+"&port=80")
+		if err != nil {
+			return err
+		}
+		var e struct{ Path string }
+		if err := json.Unmarshal(b, &e); err != nil {
+			return fmt.Errorf("decode explanation: %w", err)
+		}
+		if e.Path == "passthrough" {
+			return fmt.Errorf("%s does not know the last of %d workloads", node.Name, n)
+		}
+		return nil
+	}, w.lab.Node(c.client.Node.Name))
+}
+
+// putPolicies describes policies of the server's namespace: each is judged at every connection.
+func (w *world) putPolicies(ctx context.Context, c chain, n int) error {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: p%d, namespace: %s}
+spec:
+  action: DENY
+  rules:
+  - from: [{source: {principals: ["cluster.local/ns/crowd/sa/sa%d"]}}]
+    to: [{operation: {ports: ["%d"]}}]
+`, i, meshNamespace, i, serverBase+i%10)
+	}
+	if err := w.lab.Apply("policy", b.String()); err != nil {
+		return err
+	}
+	far := w.lab.Node(strings.TrimSuffix(c.client.Node.Name, "-a") + "-b")
+	return w.known(ctx, c, func(node *lab.Node) error {
+		b, err := node.GetZtunnel(ctx, "/config_dump")
+		if err != nil {
+			return err
+		}
+		var d struct{ Policies []json.RawMessage }
+		if err := json.Unmarshal(b, &d); err != nil {
+			return fmt.Errorf("decode configuration: %w", err)
+		}
+		if len(d.Policies) < n {
+			return fmt.Errorf("%s knows %d policies", node.Name, len(d.Policies))
+		}
+		return nil
+	}, far)
+}
+
+func (w *world) known(ctx context.Context, c chain, check func(*lab.Node) error, nodes ...*lab.Node) error {
+	ctx, cancel := context.WithTimeout(ctx, snapshotLimit)
+	defer cancel()
+	for _, n := range nodes {
+		for {
+			err := check(n)
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return errors.Join(err, ctx.Err())
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+	return w.verify(ctx, c)
+}
