@@ -70,6 +70,7 @@ type Agent struct {
 	events   *events
 	listener *net.UnixListener
 	proxies  *proxies
+	direct   *directs
 
 	mu      sync.Mutex
 	pods    map[string]*pod // by UID
@@ -116,6 +117,9 @@ func (a *Agent) open() (err error) {
 		return fmt.Errorf("instance %s: %w", a.cfg.Instance, err)
 	}
 	a.proxies = newProxies(a)
+	if a.direct, err = newDirects(a); err != nil {
+		return err
+	}
 	if err := a.findProbes(); err != nil {
 		return err
 	}

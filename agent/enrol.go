@@ -36,6 +36,7 @@ func (p *pod) enrol(ctx context.Context, obj Pod, w wish) time.Duration {
 		return p.fail(err)
 	}
 	p.known, p.hold = true, false
+	p.a.note("let a pod go direct", p.a.direct.enter(p))
 	p.set(ActualEnrolled, "")
 	return watchEvery
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"maps"
 	"sync"
 
@@ -68,10 +69,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(podDesc, prometheus.GaugeValue, float64(n), string(s))
 	}
 	legs, probes, err := c.a.mesh.Flows()
-	if err != nil {
+	direct, derr := c.a.mesh.DirectLive()
+	if err := errors.Join(err, derr); err != nil {
 		ch <- prometheus.NewInvalidMetric(flowDesc, err)
 	}
 	ch <- prometheus.MustNewConstMetric(flowDesc, prometheus.GaugeValue, float64(legs), "leg")
 	ch <- prometheus.MustNewConstMetric(flowDesc, prometheus.GaugeValue, float64(probes), "probe")
+	ch <- prometheus.MustNewConstMetric(flowDesc, prometheus.GaugeValue, float64(direct), "direct")
 	ch <- prometheus.MustNewConstMetric(proxyDesc, prometheus.GaugeValue, float64(len(c.a.proxies.list())))
 }

@@ -98,6 +98,7 @@ func (x *proxies) unregister(s *session) {
 		x.lastSeen = x.a.cfg.Now()
 	}
 	x.mu.Unlock()
+	x.a.direct.end(s.Session)
 	x.a.wakeAll()
 }
 
@@ -131,6 +132,9 @@ func (x *proxies) welcome(ctx context.Context, s *session) error {
 	older := slices.Clone(x.sessions)
 	x.mu.Unlock()
 	x.a.wakeAll()
+	if err := x.a.direct.offer(ctx, s.Session); err != nil {
+		x.a.log.Warn("no direct connections", "pid", s.Peer.PID, "error", err)
+	}
 	for _, o := range older {
 		if s.newer(o) && o.Hello.Version >= 2 {
 			x.drain(ctx, o)

@@ -221,3 +221,15 @@ func (h *theater) metrics() (string, error) {
 	b, err := io.ReadAll(resp.Body)
 	return string(b), err
 }
+
+// flowsOf compares the number of attested flows of one kind.
+func (h *theater) flowsOf(kind string, n int) error {
+	m, err := h.metrics()
+	if err != nil {
+		return err
+	}
+	if line := fmt.Sprintf("ambit_attested_flows{kind=%q} %d\n", kind, n); !strings.Contains(m, line) {
+		return fmt.Errorf("want %q in\n%s", line, m)
+	}
+	return nil
+}

@@ -26,6 +26,7 @@ type Manners struct {
 	Forgetful  bool   // does not return listeners
 	Deaf       bool   // takes pods and accepts nothing
 	Waiting    string // what it says that pods wait for
+	Direct     bool   // takes direct connections when they are offered
 }
 
 // Proxy is a node proxy without TLS: it relays what the listeners get to where it was going.
@@ -39,6 +40,7 @@ type Proxy struct {
 	pods    map[string]*served
 	log     []Event
 	drained bool
+	direct  *direct
 	named   []string // pods that this session has added
 	whole   []string // those before the end of its snapshot
 }
@@ -63,7 +65,7 @@ func (p *served) use(n int64) {
 
 func proxyMain() error {
 	x := &Proxy{
-		manners: Manners{Waiting: os.Getenv("AMBIT_STAGE_WAITING")},
+		manners: Manners{Waiting: os.Getenv("AMBIT_STAGE_WAITING"), Direct: os.Getenv("AMBIT_STAGE_DIRECT") != ""},
 		path:    os.Getenv("AMBIT_STAGE_ZDS"), instance: strconv.FormatUint(rand.Uint64(), 16),
 		pods: map[string]*served{},
 	}

@@ -66,6 +66,8 @@ func (x *Proxy) answer(req *pb.WorkloadRequest, fds []int) (*pb.Ack, []int, erro
 		return x.giveBack(r.ReturnListeners.GetUid())
 	case *pb.WorkloadRequest_Query:
 		return x.state(r.Query.GetUid())
+	case *pb.WorkloadRequest_OpenDirect:
+		return &pb.Ack{}, nil, x.open(fds)
 	case *pb.WorkloadRequest_Drain:
 		x.mu.Lock()
 		defer x.mu.Unlock()

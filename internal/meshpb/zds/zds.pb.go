@@ -154,6 +154,7 @@ type WorkloadRequest struct {
 	//	*WorkloadRequest_Query
 	//	*WorkloadRequest_Drain
 	//	*WorkloadRequest_Inherit
+	//	*WorkloadRequest_OpenDirect
 	Payload       isWorkloadRequest_Payload `protobuf_oneof:"payload"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -277,6 +278,15 @@ func (x *WorkloadRequest) GetInherit() *Inherit {
 	return nil
 }
 
+func (x *WorkloadRequest) GetOpenDirect() *OpenDirect {
+	if x != nil {
+		if x, ok := x.Payload.(*WorkloadRequest_OpenDirect); ok {
+			return x.OpenDirect
+		}
+	}
+	return nil
+}
+
 type isWorkloadRequest_Payload interface {
 	isWorkloadRequest_Payload()
 }
@@ -317,6 +327,10 @@ type WorkloadRequest_Inherit struct {
 	Inherit *Inherit `protobuf:"bytes,20,opt,name=inherit,proto3,oneof"`
 }
 
+type WorkloadRequest_OpenDirect struct {
+	OpenDirect *OpenDirect `protobuf:"bytes,21,opt,name=open_direct,json=openDirect,proto3,oneof"`
+}
+
 func (*WorkloadRequest_Add) isWorkloadRequest_Payload() {}
 
 func (*WorkloadRequest_Del) isWorkloadRequest_Payload() {}
@@ -334,6 +348,8 @@ func (*WorkloadRequest_Query) isWorkloadRequest_Payload() {}
 func (*WorkloadRequest_Drain) isWorkloadRequest_Payload() {}
 
 func (*WorkloadRequest_Inherit) isWorkloadRequest_Payload() {}
+
+func (*WorkloadRequest_OpenDirect) isWorkloadRequest_Payload() {}
 
 type AddWorkload struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -863,6 +879,50 @@ func (*Drain) Descriptor() ([]byte, []int) {
 	return file_internal_meshpb_zds_zds_proto_rawDescGZIP(), []int{12}
 }
 
+// OpenDirect offers what it takes to let connections between two pods of the node go past the proxy. Its
+// descriptors are, in this order: the gate, a BPF array to be mapped whose first two words (native
+// order, 64 bits each) the proxy writes: the generation of its snapshot, before that is published, and
+// until when it answers for its verdicts (CLOCK_MONOTONIC in ns, at most 10 s ahead); and one end of a
+// SOCK_SEQPACKET pair on which the proxy asks (DirectRequest) and the agent answers (DirectResponse), one
+// message a packet, one at a time. When the other end is closed the verdicts are gone. The newest proxy
+// gets it after SnapshotSent. One that does not know it, or does not want it, answers with an error, and
+// everything goes through the proxy.
+type OpenDirect struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenDirect) Reset() {
+	*x = OpenDirect{}
+	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenDirect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenDirect) ProtoMessage() {}
+
+func (x *OpenDirect) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenDirect.ProtoReflect.Descriptor instead.
+func (*OpenDirect) Descriptor() ([]byte, []int) {
+	return file_internal_meshpb_zds_zds_proto_rawDescGZIP(), []int{13}
+}
+
 type WorkloadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Payload:
@@ -875,7 +935,7 @@ type WorkloadResponse struct {
 
 func (x *WorkloadResponse) Reset() {
 	*x = WorkloadResponse{}
-	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[13]
+	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +947,7 @@ func (x *WorkloadResponse) String() string {
 func (*WorkloadResponse) ProtoMessage() {}
 
 func (x *WorkloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[13]
+	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +960,7 @@ func (x *WorkloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkloadResponse.ProtoReflect.Descriptor instead.
 func (*WorkloadResponse) Descriptor() ([]byte, []int) {
-	return file_internal_meshpb_zds_zds_proto_rawDescGZIP(), []int{13}
+	return file_internal_meshpb_zds_zds_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WorkloadResponse) GetPayload() isWorkloadResponse_Payload {
@@ -940,7 +1000,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[14]
+	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -952,7 +1012,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[14]
+	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -965,7 +1025,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_internal_meshpb_zds_zds_proto_rawDescGZIP(), []int{14}
+	return file_internal_meshpb_zds_zds_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Ack) GetError() string {
@@ -1001,7 +1061,7 @@ type PodState struct {
 
 func (x *PodState) Reset() {
 	*x = PodState{}
-	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[15]
+	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1073,7 @@ func (x *PodState) String() string {
 func (*PodState) ProtoMessage() {}
 
 func (x *PodState) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[15]
+	mi := &file_internal_meshpb_zds_zds_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1086,7 @@ func (x *PodState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodState.ProtoReflect.Descriptor instead.
 func (*PodState) Descriptor() ([]byte, []int) {
-	return file_internal_meshpb_zds_zds_proto_rawDescGZIP(), []int{15}
+	return file_internal_meshpb_zds_zds_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PodState) GetConnections() uint64 {
@@ -1065,7 +1125,7 @@ const file_internal_meshpb_zds_zds_proto_rawDesc = "" +
 	"\bZdsHello\x125\n" +
 	"\aversion\x18\x01 \x01(\x0e2\x1b.istio.workload.zds.VersionR\aversion\x12\x1a\n" +
 	"\binstance\x18\x10 \x01(\tR\binstance\x12\x14\n" +
-	"\x05build\x18\x11 \x01(\tR\x05build\"\xb9\x04\n" +
+	"\x05build\x18\x11 \x01(\tR\x05build\"\xfc\x04\n" +
 	"\x0fWorkloadRequest\x123\n" +
 	"\x03add\x18\x01 \x01(\v2\x1f.istio.workload.zds.AddWorkloadH\x00R\x03add\x123\n" +
 	"\x03del\x18\x02 \x01(\v2\x1f.istio.workload.zds.DelWorkloadH\x00R\x03del\x12G\n" +
@@ -1075,7 +1135,9 @@ const file_internal_meshpb_zds_zds_proto_rawDesc = "" +
 	"\x06retire\x18\x11 \x01(\v2\".istio.workload.zds.RetireWorkloadH\x00R\x06retire\x124\n" +
 	"\x05query\x18\x12 \x01(\v2\x1c.istio.workload.zds.QueryPodH\x00R\x05query\x121\n" +
 	"\x05drain\x18\x13 \x01(\v2\x19.istio.workload.zds.DrainH\x00R\x05drain\x127\n" +
-	"\ainherit\x18\x14 \x01(\v2\x1b.istio.workload.zds.InheritH\x00R\ainheritB\t\n" +
+	"\ainherit\x18\x14 \x01(\v2\x1b.istio.workload.zds.InheritH\x00R\ainherit\x12A\n" +
+	"\vopen_direct\x18\x15 \x01(\v2\x1e.istio.workload.zds.OpenDirectH\x00R\n" +
+	"openDirectB\t\n" +
 	"\apayload\"\xa5\x01\n" +
 	"\vAddWorkload\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12E\n" +
@@ -1102,7 +1164,9 @@ const file_internal_meshpb_zds_zds_proto_rawDesc = "" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\"&\n" +
 	"\aInherit\x12\x1b\n" +
 	"\thas_state\x18\x01 \x01(\bR\bhasState\"\a\n" +
-	"\x05Drain\"J\n" +
+	"\x05Drain\"\f\n" +
+	"\n" +
+	"OpenDirect\"J\n" +
 	"\x10WorkloadResponse\x12+\n" +
 	"\x03ack\x18\x01 \x01(\v2\x17.istio.workload.zds.AckH\x00R\x03ackB\t\n" +
 	"\apayload\"\x8a\x01\n" +
@@ -1134,7 +1198,7 @@ func file_internal_meshpb_zds_zds_proto_rawDescGZIP() []byte {
 }
 
 var file_internal_meshpb_zds_zds_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_internal_meshpb_zds_zds_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_internal_meshpb_zds_zds_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_internal_meshpb_zds_zds_proto_goTypes = []any{
 	(Version)(0),             // 0: istio.workload.zds.Version
 	(*ZdsHello)(nil),         // 1: istio.workload.zds.ZdsHello
@@ -1150,9 +1214,10 @@ var file_internal_meshpb_zds_zds_proto_goTypes = []any{
 	(*QueryPod)(nil),         // 11: istio.workload.zds.QueryPod
 	(*Inherit)(nil),          // 12: istio.workload.zds.Inherit
 	(*Drain)(nil),            // 13: istio.workload.zds.Drain
-	(*WorkloadResponse)(nil), // 14: istio.workload.zds.WorkloadResponse
-	(*Ack)(nil),              // 15: istio.workload.zds.Ack
-	(*PodState)(nil),         // 16: istio.workload.zds.PodState
+	(*OpenDirect)(nil),       // 14: istio.workload.zds.OpenDirect
+	(*WorkloadResponse)(nil), // 15: istio.workload.zds.WorkloadResponse
+	(*Ack)(nil),              // 16: istio.workload.zds.Ack
+	(*PodState)(nil),         // 17: istio.workload.zds.PodState
 }
 var file_internal_meshpb_zds_zds_proto_depIdxs = []int32{
 	0,  // 0: istio.workload.zds.ZdsHello.version:type_name -> istio.workload.zds.Version
@@ -1165,16 +1230,17 @@ var file_internal_meshpb_zds_zds_proto_depIdxs = []int32{
 	11, // 7: istio.workload.zds.WorkloadRequest.query:type_name -> istio.workload.zds.QueryPod
 	13, // 8: istio.workload.zds.WorkloadRequest.drain:type_name -> istio.workload.zds.Drain
 	12, // 9: istio.workload.zds.WorkloadRequest.inherit:type_name -> istio.workload.zds.Inherit
-	4,  // 10: istio.workload.zds.AddWorkload.workload_info:type_name -> istio.workload.zds.WorkloadInfo
-	5,  // 11: istio.workload.zds.AddWorkload.listeners:type_name -> istio.workload.zds.ListenerSet
-	15, // 12: istio.workload.zds.WorkloadResponse.ack:type_name -> istio.workload.zds.Ack
-	5,  // 13: istio.workload.zds.Ack.listeners:type_name -> istio.workload.zds.ListenerSet
-	16, // 14: istio.workload.zds.Ack.pod:type_name -> istio.workload.zds.PodState
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	14, // 10: istio.workload.zds.WorkloadRequest.open_direct:type_name -> istio.workload.zds.OpenDirect
+	4,  // 11: istio.workload.zds.AddWorkload.workload_info:type_name -> istio.workload.zds.WorkloadInfo
+	5,  // 12: istio.workload.zds.AddWorkload.listeners:type_name -> istio.workload.zds.ListenerSet
+	16, // 13: istio.workload.zds.WorkloadResponse.ack:type_name -> istio.workload.zds.Ack
+	5,  // 14: istio.workload.zds.Ack.listeners:type_name -> istio.workload.zds.ListenerSet
+	17, // 15: istio.workload.zds.Ack.pod:type_name -> istio.workload.zds.PodState
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_internal_meshpb_zds_zds_proto_init() }
@@ -1192,8 +1258,9 @@ func file_internal_meshpb_zds_zds_proto_init() {
 		(*WorkloadRequest_Query)(nil),
 		(*WorkloadRequest_Drain)(nil),
 		(*WorkloadRequest_Inherit)(nil),
+		(*WorkloadRequest_OpenDirect)(nil),
 	}
-	file_internal_meshpb_zds_zds_proto_msgTypes[13].OneofWrappers = []any{
+	file_internal_meshpb_zds_zds_proto_msgTypes[14].OneofWrappers = []any{
 		(*WorkloadResponse_Ack)(nil),
 	}
 	type x struct{}
@@ -1202,7 +1269,7 @@ func file_internal_meshpb_zds_zds_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_meshpb_zds_zds_proto_rawDesc), len(file_internal_meshpb_zds_zds_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,141 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/ambitmesh/ambit/agent/sockdiag"
+	"github.com/ambitmesh/ambit/bpf"
+	pb "github.com/ambitmesh/ambit/internal/meshpb/zds"
+)
+
+// tallies is how many accounts fit into one packet, whatever the uids' length.
+const tallies = 64
+
+// tally is one account with its numbers.
+type tally struct {
+	bpf.Account
+	bpf.Counts
+	source, dest string // uids
+	gone         bool
+}
+
+// read gives the accounts packet by packet; the first makes the picture that the others show.
+func (d *directs) read(m *pb.ReadDirect) (*response, error) {
+	if m.GetFrom() == 0 {
+		var err error
+		if d.picture, err = d.paint(m.GetLive()); err != nil {
+			return nil, err
+		}
+	}
+	from := min(int(m.GetFrom()), len(d.picture))
+	to := min(from+tallies, len(d.picture))
+	out := &response{More: to < len(d.picture)}
+	for i := range d.picture[from:to] {
+		out.Accounts = append(out.Accounts, d.picture[from+i].message())
+	}
+	if !out.GetMore() {
+		d.picture = nil
+	}
+	return out, nil
+}
+
+func (t *tally) message() *pb.DirectAccount {
+	return &pb.DirectAccount{
+		Call: &pb.DirectCall{
+			Source: t.source, Address: t.To.Addr().AsSlice(), Port: uint32(t.To.Port()),
+			Places: []*pb.DirectPlace{{Uid: t.dest, Address: t.Way.To.Addr().AsSlice(), Port: uint32(t.Way.To.Port())}},
+		},
+		Opened: t.Opened, Closed: t.Closed, Failed: t.Failed, Sent: t.Sent, Received: t.Received, Gone: t.gone,
+	}
+}
+
+// paint reads what ended connections have counted before it looks at the live ones: one that ends in
+// between is missing this time, and counted twice never.
+func (d *directs) paint(live bool) ([]tally, error) {
+	counts, err := d.a.mesh.Accounts()
+	if err != nil {
+		return nil, err
+	}
+	if live {
+		if err := d.addLive(counts); err != nil {
+			return nil, err
+		}
+	}
+	by := d.byCookie()
+	var out []tally
+	var dead []bpf.Account
+	for a, n := range counts {
+		t := tally{Account: a, Counts: n}
+		var late, late2 bool
+		t.source, late = d.name(by, a.Netns)
+		t.dest, late2 = d.name(by, a.Way.Netns)
+		t.gone = by[a.Netns] == nil || by[a.Way.Netns] == nil
+		if late || late2 {
+			dead = append(dead, a)
+		}
+		if t.source != "" && t.dest != "" {
+			out = append(out, t)
+		}
+	}
+	return out, d.bury(by, dead)
+}
+
+// name is the uid behind a cookie, "" if nobody knows. late says that what it had is not counted any more.
+func (d *directs) name(by map[uint64]*directPod, cookie uint64) (uid string, late bool) {
+	if p := by[cookie]; p != nil {
+		return p.uid, false
+	}
+	l, ok := d.left[cookie]
+	return l.uid, !ok || d.a.cfg.Now().Sub(l.at) > lateTime
+}
+
+// bury forgets accounts that have been painted for the last time, and pods that have none.
+func (d *directs) bury(by map[uint64]*directPod, dead []bpf.Account) error {
+	var errs []error
+	for _, a := range dead {
+		errs = append(errs, d.a.mesh.DropAccount(a))
+	}
+	for cookie := range d.left {
+		if _, late := d.name(by, cookie); late {
+			delete(d.left, cookie)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// addLive adds the bytes of running connections, as each calling pod's kernel has counted them.
+func (d *directs) addLive(counts map[bpf.Account]bpf.Counts) error {
+	flows, err := d.a.mesh.DirectFlows()
+	if err != nil {
+		return err
+	}
+	type ends struct{ from, to netip.AddrPort }
+	of := map[uint64]map[ends]bpf.Account{}
+	for _, f := range flows {
+		if of[f.Account.Netns] == nil {
+			of[f.Account.Netns] = map[ends]bpf.Account{}
+		}
+		of[f.Account.Netns][ends{f.From, f.To}] = f.Account
+	}
+	by := d.byCookie()
+	for cookie, mine := range of {
+		p := by[cookie]
+		if p == nil {
+			continue
+		}
+		err := p.diag.Each(func(s sockdiag.Socket) {
+			a, ok := mine[ends{s.From, s.To}]
+			if n, known := counts[a]; ok && known {
+				sent, received := s.Bytes()
+				n.Sent, n.Received = n.Sent+sent, n.Received+received
+				counts[a] = n
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("pod %s: %w", p.uid, err)
+		}
+	}
+	return nil
+}
