@@ -8,7 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"fmt"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -164,7 +164,7 @@ func (o *ours) more() error {
 	in := make([]byte, 64<<10)
 	n, err := o.conn.Read(in)
 	if err != nil {
-		return fmt.Errorf("connection without close_notify: %v", err)
+		return errors.New("connection without close_notify: " + err.Error()) // its io.EOF is not ours
 	}
 	o.buf = append(o.buf, in[:n]...)
 	return nil

@@ -17,7 +17,7 @@ func TestKeysAreHidden(t *testing.T) {
 	r, w := mustNew(t, s, allSuites[0], true)
 	shown += dump(r) + dump(w)
 	hex := fmt.Sprintf("%x", key[:32])
-	dec := strings.Trim(fmt.Sprint(key[:4]), "[]")
+	dec := strings.Trim(fmt.Sprintf("%d", key[:4]), "[]")
 	if strings.Contains(shown, hex) || strings.Contains(strings.ToUpper(shown), strings.ToUpper(hex)) ||
 		strings.Contains(shown, dec) || bytes.Contains([]byte(shown), key[:8]) {
 		t.Fatalf("a key is shown: %s", shown)
@@ -46,6 +46,8 @@ func dump(v any) string {
 	}
 	slog.New(slog.NewTextHandler(&b, nil)).Info("m", "v", v)
 	slog.New(slog.NewJSONHandler(&b, nil)).Info("m", "v", v)
-	j, _ := json.Marshal(v)
-	return b.String() + string(j)
+	if err := json.NewEncoder(&b).Encode(v); err != nil {
+		b.WriteString(err.Error())
+	}
+	return b.String()
 }

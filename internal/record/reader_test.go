@@ -137,7 +137,7 @@ func check(t *testing.T, alert int, err error) {
 	t.Helper()
 	var breach *RecordError
 	var peer *AlertError
-	ok := false
+	var ok bool
 	switch alert {
 	case goesOn:
 		ok = err == nil
