@@ -19,10 +19,8 @@ type feed struct {
 // do. conn is the one that Take was called with, in the client's role. A ticket
 // that crypto/tls does not like ends the connection.
 //
-// For a session to be found again: conn's Config needs a ClientSessionCache, and
-// a ServerName or an address that is always the same. A server whose Config is
-// cloned for each connection needs SetSessionTicketKeys, else each clone has its
-// own. Config.VerifyConnection is called for resumed handshakes too: what may
+// Sessions sets the Configs for it. Config.VerifyConnection is called for resumed
+// handshakes too, with the certificates of the session's first one: what may
 // change while a session lives has to be checked there.
 func (r *Reader) Resume(conn *tls.Conn) error {
 	b, ok := conn.NetConn().(*boundary)
