@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 
 	"github.com/ambitmesh/ambit/internal/lab"
@@ -56,7 +58,10 @@ func (w *world) plain(ctx context.Context, p plan) error {
 	for _, t := range p.tools {
 		base += 10
 		if err := w.tool(ctx, t, client, server, base); err != nil {
-			return err
+			if ctx.Err() != nil {
+				return err
+			}
+			w.broken[t.Name] = err
 		}
 	}
 	return nil
@@ -116,8 +121,12 @@ func (w *world) halves(ctx context.Context, c chain, server *lab.Pod, near, far 
 		c.proxies = append(c.proxies, dir)
 	}
 	c.other, c.to, c.pair = c.client, loopback, true
+	if err := up(ctx, c); err != nil {
+		said, readErr := os.ReadFile(w.lab.LogFile(c.name + "-" + c.client.Name))
+		return errors.Join(fmt.Errorf("%w: %s", err, said), readErr)
+	}
 	w.chains = append(w.chains, c)
-	return up(ctx, c)
+	return nil
 }
 
 // up waits until the chain answers.

@@ -39,7 +39,7 @@ func (r *runner) cold(ctx context.Context) error {
 
 func (r *runner) coldEngine(ctx context.Context, engine string) (err error) {
 	say("%s: %d pods on a node", report.Mesh(engine), r.o.pods)
-	w, err := build(ctx, r.o, r.has, plan{engines: []string{engine}, tools: r.tools, pods: r.o.pods})
+	w, err := r.build(ctx, plan{engines: []string{engine}, tools: r.tools, pods: r.o.pods})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,6 +87,19 @@ func (r *runner) fail(chain, what string, err error) {
 	first, _, _ := strings.Cut(err.Error(), "\n")
 	say("FAILED: %s over %s: %v", what, chain, err)
 	r.machine.Failures = append(r.machine.Failures, fmt.Sprintf("%s over %s: %s", what, chain, first))
+}
+
+// build makes a world, and tells of other proxies that do not start.
+func (r *runner) build(ctx context.Context, p plan) (*world, error) {
+	w, err := build(ctx, r.o, r.has, p)
+	if err != nil {
+		return nil, err
+	}
+	for name, err := range w.broken {
+		r.fail(name, "start", err)
+		r.tools = slices.DeleteFunc(slices.Clone(r.tools), func(t tool) bool { return t.Name == name })
+	}
+	return w, nil
 }
 
 func (r *runner) add(round int, s ...report.Sample) {

@@ -8,14 +8,14 @@ import (
 
 func TestSamplesGiveCPUPerOperation(t *testing.T) {
 	l := workloads()[0]
-	s, err := l.samples(chain{name: "ambit-std", proxies: []string{"x"}}, &load.Result{Count: 50_000, P50: 7, P99: 9, Rate: 100, CPU: 5}, nil, nil)
+	s, err := l.samples(chain{name: "ambit-std", proxies: []string{"x"}}, &load.Result{Count: 50_000, P50: 7, P99: 9, Rate: 100, CPU: 5}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := s[len(s)-1]; got.Metric != "cpu" || got.Value != 10 {
 		t.Errorf("cpu sample %+v, want 5 s over half of the unit", got)
 	}
-	if _, err := l.samples(chain{}, &load.Result{}, nil, nil); err == nil {
+	if _, err := l.samples(chain{}, &load.Result{}, nil); err == nil {
 		t.Error("a run in which nothing was done gives samples")
 	}
 }

@@ -58,33 +58,45 @@ func (g *generator) result(ctx context.Context, d time.Duration) (*load.Result, 
 
 const lead = 200 * time.Millisecond // of a load in the background
 
-// measure runs one workload once over one chain.
-func (w *world) measure(ctx context.Context, c chain, l workload, each time.Duration) ([]report.Sample, error) {
-	if err := w.quiet(ctx, c); err != nil {
-		return nil, err
+const fewest = 80 // operations; with less, the whole machine stood still
+
+// measure runs one workload over one chain; once more, and again, if the machine stood still.
+func (w *world) measure(ctx context.Context, c chain, l workload, each time.Duration) (s []report.Sample, err error) {
+	for range 3 {
+		r, noise, err := w.once(ctx, c, l, each)
+		if err != nil {
+			return nil, err
+		}
+		if r.Gbps > 0 || r.Count >= fewest {
+			return l.samples(c, r, noise)
+		}
 	}
-	var noise *generator
+	return nil, errors.New("the machine stood still three times")
+}
+
+func (w *world) once(ctx context.Context, c chain, l workload, each time.Duration) (r, noise *load.Result, err error) {
+	if err := w.quiet(ctx, c); err != nil {
+		return nil, nil, err
+	}
+	var back *generator
 	if b := l.beside; b != nil {
 		pod := c.client
 		if b.other {
 			pod = c.other
 		}
-		var err error
-		if noise, err = w.start(pod, b.args(c.at(b.role), each*5/4+lead), nil); err != nil {
-			return nil, err
+		if back, err = w.start(pod, b.args(c.at(b.role), each*5/4+lead), nil); err != nil {
+			return nil, nil, err
 		}
 		time.Sleep(lead)
 	}
 	g, err := w.start(c.client, l.job.args(c.at(l.job.role), each), slices.Concat(c.proxies, c.agents))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	r, err := g.result(ctx, each)
-	if noise == nil || err != nil {
-		return l.samples(c, r, nil, err)
+	if r, err = g.result(ctx, each); err == nil && back != nil {
+		noise, err = back.result(ctx, each)
 	}
-	n, err := noise.result(ctx, each)
-	return l.samples(c, r, n, err)
+	return r, noise, err
 }
 
 // quiet waits until the chain's proxies do nothing more for an earlier workload, or for a second at most.
@@ -106,10 +118,7 @@ func (w *world) quiet(ctx context.Context, c chain) error {
 }
 
 // samples are the figures of one run.
-func (l workload) samples(c chain, r, noise *load.Result, err error) ([]report.Sample, error) {
-	if err != nil {
-		return nil, err
-	}
+func (l workload) samples(c chain, r, noise *load.Result) ([]report.Sample, error) {
 	var out []report.Sample
 	add := func(metric, unit string, v float64) {
 		out = append(out, report.Sample{Workload: l.name, Chain: c.name, Metric: metric, Unit: unit, Value: v})

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/tests/bench/load"
 	"github.com/ambitmesh/ambit/tests/bench/report"
@@ -48,11 +51,14 @@ func (r *runner) memory(ctx context.Context) error {
 }
 
 func (r *runner) idle(ctx context.Context, name string, p plan) (err error) {
-	w, err := build(ctx, r.o, r.has, p)
+	w, err := r.build(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
+	if w.broken[name] != nil {
+		return nil // told already
+	}
 	c := w.chain(name)
 	rest, err := resting(ctx, c.proxies)
 	if err != nil {
@@ -60,7 +66,8 @@ func (r *runner) idle(ctx context.Context, name string, p plan) (err error) {
 	}
 	r.add(0, memorySample(name, 0, "resident", "MB", rest/1e6))
 	for _, n := range r.o.idle {
-		h, err := w.hold(ctx, c, n)
+		actual := min(n, most(c))
+		h, err := w.hold(ctx, c, actual)
 		if err != nil {
 			return err
 		}
@@ -69,11 +76,24 @@ func (r *runner) idle(ctx context.Context, name string, p plan) (err error) {
 		if err != nil {
 			return err
 		}
-		each := (full - rest) / 1e3 / float64(n) / float64(len(c.proxies))
-		r.add(0, memorySample(name, n, "resident", "MB", full/1e6), memorySample(name, n, "each", "KB", each))
-		say("%s, %d idle connections: %.1f MB, %.2f KB for each in each proxy", name, n, full/1e6, each)
+		each := (full - rest) / 1e3 / float64(actual) / float64(len(c.proxies))
+		r.add(0, memorySample(name, n, "each", "KB", each))
+		if actual == n {
+			r.add(0, memorySample(name, n, "resident", "MB", full/1e6))
+		}
+		say("%s, %d idle connections: %.1f MB, %.2f KB for each in each proxy", name, actual, full/1e6, each)
 	}
 	return nil
+}
+
+// most is how many connections a chain can hold: each takes two files of a relay or another proxy.
+func most(c chain) int {
+	const spare = 500
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil || !c.pair {
+		return math.MaxInt
+	}
+	return int(l.Cur-spare) / 2
 }
 
 // chain finds one by name.

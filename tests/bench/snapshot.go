@@ -16,7 +16,7 @@ import (
 // nothing.
 func (r *runner) snapshot(ctx context.Context) (err error) {
 	engine := r.has.best()
-	w, err := build(ctx, r.o, r.has, plan{engines: []string{engine}})
+	w, err := r.build(ctx, plan{engines: []string{engine}})
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 
 // speed measures every workload on every chain, round after round.
 func (r *runner) speed(ctx context.Context) (err error) {
-	w, err := build(ctx, r.o, r.has, r.speedPlan())
+	w, err := r.build(ctx, r.speedPlan())
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ type world struct {
 	has    features
 	pods   map[string]*lab.Pod
 	chains []chain
+	broken map[string]error // other proxies that did not start
 }
 
 func (w *world) close() error { return w.lab.Close() }
@@ -74,7 +75,7 @@ func build(ctx context.Context, o options, f features, p plan) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{lab: l, exe: exe, places: at, has: f, pods: map[string]*lab.Pod{}}
+	w := &world{lab: l, exe: exe, places: at, has: f, pods: map[string]*lab.Pod{}, broken: map[string]error{}}
 	if err := w.fill(ctx, p); err != nil {
 		return nil, errors.Join(err, w.close())
 	}

@@ -3,7 +3,11 @@
 // has, and no access log, which the mesh has.
 package peers
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
 
 // Forward is one way through a pair: what the near half listens on, where the far half listens, and where
 // that sends it.
@@ -35,4 +39,14 @@ func (t Tool) Pair(dir string, fs []Forward) (near, far Half, err error) {
 		return Half{}, Half{}, err
 	}
 	return t.write(t, dir, c, fs)
+}
+
+// connections is how many a half can carry: each has two sockets.
+func connections() int {
+	const most, spare, assumed = 24_000, 200, 1024
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		l.Cur = assumed
+	}
+	return int(min(most, (l.Cur-spare)/2))
 }

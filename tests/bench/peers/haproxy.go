@@ -8,7 +8,7 @@ import (
 )
 
 const haproxyHead = `global
- maxconn 24000
+ maxconn %d
  nbthread 1
  tune.ssl.cachesize 20000
 defaults
@@ -39,7 +39,7 @@ func writeHaproxy(t Tool, dir string, c *certs, fs []Forward) (near, far Half, e
 }
 
 func (t Tool) haproxyHalf(path, listens string) (Half, error) {
-	if err := os.WriteFile(path, []byte(haproxyHead+listens), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(fmt.Sprintf(haproxyHead, connections())+listens), 0o600); err != nil {
 		return Half{}, fmt.Errorf("write haproxy's configuration: %w", err)
 	}
 	return Half{Args: []string{t.path, "-db", "-f", path}, Env: t.env}, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -34,9 +35,9 @@ func (t Tool) nginxHalf(dir, servers string) (Half, error) {
 	if t.module != "" {
 		load = "load_module " + t.module + ";\n"
 	}
-	text := load + `user root; worker_processes 1; worker_rlimit_nofile 60000; daemon off; pid ` + dir + `/pid;
+	text := load + `user root; worker_processes 1; daemon off; pid ` + dir + `/pid;
 error_log ` + dir + `/error.log error;
-events { worker_connections 50000; }
+events { worker_connections ` + strconv.Itoa(2*connections()) + `; }
 stream { tcp_nodelay on; proxy_buffer_size 16k; proxy_timeout 10m;
 ` + servers + "}\n"
 	if err := os.MkdirAll(dir, 0o700); err != nil {

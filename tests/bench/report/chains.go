@@ -17,7 +17,7 @@ func Mesh(engine string) string { return "ambit-" + engine }
 
 // base is the chain without a mesh that a chain is compared with.
 func base(chain string) string {
-	if strings.HasPrefix(chain, Node+"-") {
+	if chain == Node || strings.HasPrefix(chain, Node+"-") {
 		return Node
 	}
 	return Direct

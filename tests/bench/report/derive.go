@@ -19,7 +19,7 @@ func added(samples []Sample, t table) []Sample {
 	var out []Sample
 	for _, s := range samples {
 		d, ok := t[key{s.Workload, base(s.Chain), "p50"}][s.Round]
-		if s.Metric != "p50" || s.Chain == base(s.Chain) || s.Chain == Node || !ok || s.Value <= d {
+		if s.Metric != "p50" || s.Chain == base(s.Chain) || !ok || s.Value <= d {
 			continue
 		}
 		s.Metric, s.Value = AddedP50, s.Value-d

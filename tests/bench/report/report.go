@@ -51,8 +51,10 @@ func Rows(samples []Sample) []Row {
 		v := all[k].sorted()
 		r := Row{Workload: s.Workload, Chain: s.Chain, Metric: s.Metric, Unit: s.Unit, Rounds: len(v), Median: median(v), Min: v[0], Max: v[len(v)-1]}
 		r.VsDirect, r.VsDirectRange = ratio(all[k], all[key{s.Workload, base(s.Chain), s.Metric}])
-		r.VsFloor, r.VsFloorRange = ratio(all[k], all[key{s.Workload, Floor, s.Metric}])
-		r.VsPeers, r.VsPeersRange = ratio(all[k], all.better(s.Workload, s.Metric))
+		if base(s.Chain) == Direct { // to compare one node with two says nothing
+			r.VsFloor, r.VsFloorRange = ratio(all[k], all[key{s.Workload, Floor, s.Metric}])
+			r.VsPeers, r.VsPeersRange = ratio(all[k], all.better(s.Workload, s.Metric))
+		}
 		rows = append(rows, r)
 	}
 	return byWorkload(rows)
