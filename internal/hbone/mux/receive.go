@@ -32,9 +32,10 @@ func (c *Conn) Receive(p []byte) error {
 		if err != nil {
 			c.fatal(err)
 		}
-		p = p[n:]
+		if p = p[n:]; c.nhead == 0 && c.blockOf == 0 && !c.data.on {
+			c.settle() // between frames only: how they are split makes no difference
+		}
 	}
-	c.settle()
 	return c.err
 }
 
@@ -142,7 +143,8 @@ func (c *Conn) checkHead() error {
 	switch {
 	case int(c.fh.Length) > c.cfg.MaxFrame:
 		return h2.Fatal(http2.ErrCodeFrameSize, "frame too large")
-	case follows != (c.blockOf != 0), follows && c.fh.StreamID != c.blockOf:
+	case follows != (c.blockOf != 0), follows && c.fh.StreamID != c.blockOf,
+		c.fh.Type == http2.FrameHeaders && c.fh.StreamID == 0:
 		return h2.Protocolf("malformed frame")
 	case len(c.part)+h2.FrameHeader+int(c.fh.Length) > c.cfg.Budget():
 		return h2.ErrBudget
