@@ -5,7 +5,6 @@ import "golang.org/x/sys/unix"
 const (
 	chunkSize  = 32<<10 - 16
 	keepChunks = 64 // free ones of a worker: 2 MB
-	mostIovecs = 16
 )
 
 // chunk is a piece of what waits.
@@ -25,7 +24,6 @@ type chunks struct {
 type chunkPool struct {
 	free  *chunk
 	count int
-	iov   [mostIovecs]unix.Iovec
 }
 
 func (p *chunkPool) get() *chunk {
@@ -84,9 +82,12 @@ func (p *chunkPool) consume(q *chunks, n int) {
 
 func (p *chunkPool) drop(q *chunks) { p.consume(q, q.n) }
 
-// iovec appends the pieces, as many as one call takes.
+// first is the piece at the front.
+func (q *chunks) first() []byte { return q.head.b[q.head.r:q.head.w] }
+
+// iovec appends the pieces, as many as there is room for.
 func (q *chunks) iovec(to []unix.Iovec) []unix.Iovec {
-	for c := q.head; c != nil && len(to) < mostIovecs; c = c.next {
+	for c := q.head; c != nil && len(to) < cap(to); c = c.next {
 		v := unix.Iovec{Base: &c.b[c.r]}
 		v.SetLen(int(c.w - c.r))
 		to = append(to, v)

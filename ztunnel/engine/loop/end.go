@@ -1,8 +1,10 @@
 package loop
 
 import (
+	"golang.org/x/net/http2"
 	"golang.org/x/sys/unix"
 
+	"github.com/ambitmesh/ambit/internal/hbone/mux"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
 )
@@ -10,9 +12,11 @@ import (
 // end is one side of a flow.
 type end struct {
 	f    *flow
-	fd   int    // the socket; -1: none
-	pend chunks // bytes for this side that it did not take
-	pipe *pipe  // bytes for this side on their way; nil: none
+	fd   int         // the socket; -1: none
+	st   *mux.Stream // the tunnel; nil: none
+	c    *carrier    // of the tunnel
+	pend chunks      // bytes for this side that it did not take
+	pipe *pipe       // bytes for this side on their way; nil: none
 
 	added    bool // to the worker's loop
 	readable bool // the last read did not say that there is no more
@@ -79,12 +83,12 @@ func (x *end) Run() {
 	}
 }
 
-// ended passes the end of this side on.
+// ended passes the end of this side on, once there is where to.
 func (x *end) ended() {
 	x.eof, x.readable = true, false
 	y := x.other()
 	y.fin = true
-	if !y.busy() {
+	if x.f.task == nil && !y.busy() {
 		y.finish()
 	}
 }
@@ -95,24 +99,62 @@ func (x *end) busy() bool { return x.stuck || x.pend.n > 0 || x.pipe != nil }
 // finish ends the flow if it was the last thing to do, or else half of it.
 func (x *end) finish() {
 	x.shut = true
+	if x.st != nil {
+		x.st.End()
+		x.c.mark()
+	}
 	if x.other().shut {
 		x.f.done()
 		return
 	}
-	if err := unix.Shutdown(x.fd, unix.SHUT_WR); err != nil {
-		x.broken(err)
+	if x.fd >= 0 {
+		if err := unix.Shutdown(x.fd, unix.SHUT_WR); err != nil {
+			x.broken(err)
+		}
 	}
 }
 
 // refuse closes the side of a flow that carried nothing.
-func (x *end) refuse(outcome.End) { x.close(true) }
+func (x *end) refuse(o outcome.End) {
+	if x.st == nil {
+		x.close(true)
+		return
+	}
+	status := o.Status
+	if status == 0 {
+		status = outcome.RefusalStatus(o.Reason)
+	}
+	_ = x.st.Respond(status)
+	x.st.Close()
+	x.leave()
+}
 
 // close ends the side in order, or by a reset.
 func (x *end) close(reset bool) {
-	if x.fd < 0 {
-		return
-	}
 	w := x.f.w.Load()
+	if w.delivery.to == x {
+		w.delivery.drop()
+	}
+	w.chunks.drop(&x.pend)
+	switch {
+	case x.st != nil:
+		if reset {
+			x.st.Reset(http2.ErrCodeConnect) // RFC 9113 8.5, for a broken TCP connection
+		}
+		x.leave()
+	case x.fd >= 0:
+		x.closeSocket(w, reset)
+	}
+}
+
+// leave forgets the tunnel.
+func (x *end) leave() {
+	x.st.SetUser(nil)
+	x.c.mark()
+	x.st = nil
+}
+
+func (x *end) closeSocket(w *worker, reset bool) {
 	if x.added {
 		w.Forget(x.fd, false)
 	}
@@ -122,7 +164,6 @@ func (x *end) close(reset bool) {
 		x.f.rec.TCPInfo = info
 		x.f.mu.Unlock()
 	}
-	w.chunks.drop(&x.pend)
 	if x.pipe != nil {
 		w.pipes.discard(x.pipe)
 		x.pipe = nil

@@ -32,6 +32,7 @@ type Engine struct {
 	lastID   atomic.Uint64
 	flows    registry
 	legs     legs.Set
+	budget   budget    // of handshakes
 	work     gate.Gate // flows, and peers' connections
 	draining atomic.Bool
 
@@ -55,6 +56,7 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		opts:      o.withDefaults(),
 		home:      sync.OnceValues(netsock.OpenHome),
+		budget:    newBudget(),
 		pods:      map[*engine.Pod]*pod{},
 		stopSweep: cancel,
 		swept:     make(chan struct{}),

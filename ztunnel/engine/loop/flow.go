@@ -119,6 +119,7 @@ func (f *flow) stop() {
 		f.refuse(*f.why.Load())
 		return
 	}
+	f.ended = true
 	f.from.close(true)
 	f.to.close(true)
 	f.end(*f.why.Load())
@@ -126,6 +127,7 @@ func (f *flow) stop() {
 
 // refuse ends a flow that carried nothing.
 func (f *flow) refuse(o outcome.End) {
+	f.ended = true
 	f.task.abandon()
 	f.task = nil
 	f.to.close(true)
@@ -135,6 +137,7 @@ func (f *flow) refuse(o outcome.End) {
 
 // done ends a flow whose both sides have.
 func (f *flow) done() {
+	f.ended = true
 	f.from.close(false)
 	f.to.close(false)
 	f.end(outcome.End{})
@@ -142,7 +145,6 @@ func (f *flow) done() {
 
 // end tells the Decider, once for each record, and lets go of everything. The ends are closed.
 func (f *flow) end(o outcome.End) {
-	f.ended = true
 	f.release()
 	f.mu.Lock()
 	f.closed = true

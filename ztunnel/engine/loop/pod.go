@@ -21,16 +21,19 @@ type pod struct {
 	gone   atomic.Pointer[outcome.End] // why it is being removed
 	inside gate.Gate                   // whoever may use the pod's namespace, or a socket in it
 	stock  stock
+	pool   pool
 
 	mu        sync.Mutex
+	carriers  map[*carrier]struct{} // that live
 	listeners map[*listener]struct{}
 }
 
 func newPod(e *Engine, ep *engine.Pod) *pod {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	p := &pod{Pod: ep, e: e, ctx: ctx, cancel: cancel, listeners: map[*listener]struct{}{}}
+	p := &pod{Pod: ep, e: e, ctx: ctx, cancel: cancel, listeners: map[*listener]struct{}{}, carriers: map[*carrier]struct{}{}}
 	p.w = e.workers[int(e.next.Add(1))%len(e.workers)]
 	p.stock.p = p
+	p.pool.p, p.pool.targets = p, map[poolKey]*target{}
 	return p
 }
 
@@ -70,6 +73,11 @@ func (p *pod) closeListeners() {
 // drain stops accepting and says goodbye to peers. What runs goes on.
 func (p *pod) drain() {
 	p.closeListeners()
+	for _, c := range p.allCarriers() {
+		if c.of != nil {
+			c.goAway()
+		}
+	}
 }
 
 // end cuts all that the pod has, and returns when nothing of it is left.
@@ -85,11 +93,17 @@ func (p *pod) end(why *outcome.End) {
 			f.cancel(why)
 		}
 	}
+	p.pool.close()
+	for _, c := range p.allCarriers() {
+		c.cut()
+	}
 	_ = p.inside.Wait(context.Background())
 	p.stock.close()
 }
 
 // sweep is called every second.
-func (p *pod) sweep(time.Time) {
+func (p *pod) sweep(now time.Time) {
 	p.stock.shrink()
+	p.pool.sweep(now)
+	p.boundQueues()
 }

@@ -89,4 +89,10 @@ func (e *Engine) Recheck() {
 			f.rejudge()
 		}
 	}
+	now := e.opts.Now()
+	for _, p := range e.allPods() {
+		if own, _ := e.opts.Certs.Get(p.Identity); own != nil {
+			p.distrust(own, now)
+		}
+	}
 }

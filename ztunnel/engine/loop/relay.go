@@ -21,7 +21,15 @@ func (f *flow) carry(ev poll.Events) {
 		f.refuse(outcome.End{Reason: why})
 		return
 	}
+	header := f.task.header
 	f.task = nil
+	if s := f.from.st; s != nil {
+		if err := s.Respond(200, header...); err != nil {
+			f.from.broken(err)
+			return
+		}
+		f.from.c.mark()
+	}
 	if f.from.fd >= 0 && !f.from.added {
 		if err := f.w.Load().Add(f.from.fd, &f.from); err != nil {
 			f.fail(&outcome.End{Reason: reason.Internal, Detail: err.Error()})
@@ -29,12 +37,20 @@ func (f *flow) carry(ev poll.Events) {
 		}
 		f.from.added = true
 	}
-	f.to.Ready(ev)
+	f.to.drain()
+	if !f.ended {
+		f.to.Ready(ev)
+	}
 }
 
 // pump moves what can be read to the other side, as far as that takes it.
 func (x *end) pump() {
 	y := x.other()
+	if y.st != nil {
+		y.st.Want()
+		y.c.mark()
+		return
+	}
 	w := x.f.w.Load()
 	for range pumpTurns {
 		if !x.readable || y.busy() {
@@ -93,6 +109,12 @@ func (x *end) take(w *worker, b []byte) bool {
 
 // drain writes what waits for the socket, which is writable again, and lets the other side go on.
 func (x *end) drain() {
+	if x.fd < 0 {
+		if x.fin && !x.busy() && !x.shut {
+			x.finish()
+		}
+		return
+	}
 	w := x.f.w.Load()
 	if !x.flushPipe(w) || !x.flushChunks(w) || x.stuck {
 		return
@@ -111,7 +133,8 @@ func (x *end) drain() {
 // flushChunks reports false if the flow has ended.
 func (x *end) flushChunks(w *worker) bool {
 	for x.pend.n > 0 && !x.stuck {
-		iov := x.pend.iovec(w.chunks.iov[:0])
+		x.f.seen(x)
+		iov := x.pend.iovec(w.iov[:0])
 		n, errno := poll.Writev(x.fd, iov)
 		switch {
 		case errno == unix.EAGAIN:
@@ -134,8 +157,12 @@ func (f *flow) seen(to *end) {
 	}
 }
 
-// count notes bytes that a side took.
+// count notes bytes that a side took, and gives the tunnel that they came from credit.
 func (f *flow) count(to *end, n int) {
+	if s := to.other().st; s != nil && n > 0 {
+		s.Consumed(n)
+		to.other().c.mark()
+	}
 	if to == &f.from {
 		f.rec.Received.Add(uint64(n))
 	} else {

@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -19,6 +18,12 @@ type task struct {
 	undo   func()              // gives up what is waited for; nil: nothing is
 	timer  poll.Timer          // of the attempt
 	header []hpack.HeaderField // of the 200
+
+	// Of a tunnel.
+	limit time.Time // of the attempt
+	dial  *poolDial // that is waited for; nil: none
+	tries int       // to open it
+	fresh bool      // the connection was made for this attempt
 }
 
 func (t *task) abandon() {
@@ -80,7 +85,7 @@ func (f *flow) attempt(plan engine.Plan) {
 		}
 		f.move(f.e.place(f.w.Load()), f.dial)
 	case engine.Tunnel:
-		f.failed(&engine.DialError{Reason: reason.Internal, Err: errors.New("tunnels are not there yet")})
+		f.tunnel()
 	default:
 		f.failed(&engine.DialError{Reason: reason.Internal, Err: fmt.Errorf("plan asks for action %d", d.Action)})
 	}
@@ -89,6 +94,9 @@ func (f *flow) attempt(plan engine.Plan) {
 // failed asks what to do after a failed attempt, of which nothing is left.
 func (f *flow) failed(err *engine.DialError) {
 	f.release()
+	if gone := f.p.gone.Load(); gone != nil {
+		f.why.CompareAndSwap(nil, gone)
+	}
 	if f.why.Load() != nil {
 		f.stop()
 		return

@@ -3,20 +3,35 @@ package loop
 import (
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/ambitmesh/ambit/internal/record"
 	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
 )
 
 // scratchSize is what one read of a socket takes; filling it is the sign of bulk.
 const scratchSize = 64 << 10
 
+// mostIovecs is how many pieces one system call moves.
+const mostIovecs = 64
+
 // worker is an event loop and what belongs to it.
 type worker struct {
 	*poll.Loop
-	e       *Engine
-	load    atomic.Int64 // flows; read by others to choose a worker
-	scratch []byte       // for a read whose bytes are written before the next
-	chunks  chunkPool
-	pipes   pipePool
+	e    *Engine
+	load atomic.Int64 // flows; read by others to choose a worker
+
+	scratch    []byte       // for a read whose bytes are written before the next
+	ciphertext []byte       // for records, which are opened in place
+	iov        []unix.Iovec // for one call
+	slots      [][]byte     // of one bulk read
+	delivery   delivery
+	chunks     chunkPool
+	pipes      pipePool
+	records    record.Pool
+
+	carriers map[*carrier]struct{}
+	tick     poll.Timer
 }
 
 func newWorker(e *Engine) (*worker, error) {
@@ -24,7 +39,9 @@ func newWorker(e *Engine) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{Loop: l, e: e, scratch: make([]byte, scratchSize)}
+	w := &worker{Loop: l, e: e, scratch: make([]byte, scratchSize), ciphertext: make([]byte, recordsSize),
+		iov: make([]unix.Iovec, 0, mostIovecs), carriers: map[*carrier]struct{}{}}
+	w.delivery.iov = make([]unix.Iovec, 0, mostIovecs)
 	go l.Run()
 	return w, nil
 }
@@ -38,6 +55,17 @@ func (w *worker) await(f func()) {
 	if w.Post(func() { defer close(done); f() }) {
 		<-done
 	}
+}
+
+// spread returns another worker than this one, the one with least to do, if there is one.
+func (e *Engine) spread(from *worker) *worker {
+	best := from
+	for _, w := range e.workers {
+		if w != from && (best == from || w.load.Load() < best.load.Load()) {
+			best = w
+		}
+	}
+	return best
 }
 
 // crowd is how many flows more than another's a worker may have before new ones go there: moving costs a

@@ -85,7 +85,7 @@ func StartConnect(fd int, to netip.AddrPort) error {
 func FinishConnect(ctx context.Context, fd int, to netip.AddrPort) (*net.TCPConn, error) {
 	f := os.NewFile(uintptr(fd), "tcp") // non-blocking: known to the netpoller
 	defer f.Close()
-	if err := waitConnect(ctx, f); err != nil {
+	if err := WaitConnect(ctx, f); err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", to, err)
 	}
 	c, err := net.FileConn(f)
@@ -100,7 +100,8 @@ func FinishConnect(ctx context.Context, fd int, to netip.AddrPort) (*net.TCPConn
 	return tc, nil
 }
 
-func waitConnect(ctx context.Context, f *os.File) error {
+// WaitConnect waits for a connect that has begun on a file that the runtime polls.
+func WaitConnect(ctx context.Context, f *os.File) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err

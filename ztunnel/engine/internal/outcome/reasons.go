@@ -11,6 +11,7 @@ import (
 	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/ambitmesh/ambit/internal/identity"
 	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/internal/record"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
 
@@ -74,6 +75,9 @@ func OpenError(err error) *engine.DialError {
 // IsAlert reports whether the peer ended TLS: in TLS 1.3 it does so after our side of the handshake, if
 // it does not like our certificate.
 func IsAlert(err error) bool {
+	if _, ok := errors.AsType[*record.AlertError](err); ok {
+		return true
+	}
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "remote error"
 }

@@ -1,0 +1,87 @@
+package loop
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ambitmesh/ambit/internal/record"
+	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
+)
+
+const (
+	// recordsSize is what one read of a carrier takes: a window, and the rest of a record.
+	recordsSize = 256<<10 + record.MaxRecord
+	// readTurns is how many reads a carrier does before others have their turn.
+	readTurns = 4
+)
+
+// read takes in what the peer has sent. Payloads are written to sockets from the buffer that they were
+// decrypted in, so deliver comes before it is used again.
+func (c *carrier) read() {
+	w := c.w
+	for range readTurns {
+		if !c.readable || c.closed || c.mux.Err() != nil {
+			break
+		}
+		b := w.ciphertext
+		kept := copy(b, c.left)
+		n, errno := poll.Read(c.fd, b[kept:])
+		if errno == unix.EAGAIN {
+			c.readable = false
+			break
+		}
+		if errno != 0 || n == 0 {
+			c.readable = false
+			c.lost(readError(errno))
+			return
+		}
+		c.readable = kept+n == len(b) || c.hup
+		used, err := c.in.Open(b[:kept+n], c.text)
+		w.deliver()
+		if err != nil {
+			c.refused(err)
+			break
+		}
+		c.keep(b[used : kept+n])
+	}
+	if c.closed {
+		return
+	}
+	if c.readable && c.mux.Err() == nil {
+		w.Again(c)
+	}
+	c.mark()
+}
+
+func readError(errno unix.Errno) error {
+	if errno == 0 {
+		return io.EOF
+	}
+	return os.NewSyscallError("read", errno)
+}
+
+// refused ends the connection for what came: an error of the record layer, or of HTTP/2, which has
+// answered it already.
+func (c *carrier) refused(err error) {
+	if c.mux.Err() == nil {
+		c.lost(err)
+	}
+}
+
+// keep holds on to the start of a record until the rest has come.
+func (c *carrier) keep(rest []byte) {
+	pool := &c.w.records
+	if len(rest) == 0 {
+		if c.left != nil {
+			pool.Put(c.left[:cap(c.left)])
+			c.left = nil
+		}
+		return
+	}
+	if c.left == nil {
+		c.left = pool.Get(record.SmallBuffer)
+	}
+	c.left = append(c.left[:0], rest...)
+}

@@ -1,0 +1,99 @@
+package loop
+
+import (
+	"net"
+	"time"
+
+	"github.com/ambitmesh/ambit/internal/identity"
+	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
+)
+
+// carry has a connection carry tunnels on its worker, or closes it.
+func (p *pod) carry(c *carrier, accepts bool) error {
+	err := net.ErrClosed
+	c.w.await(func() {
+		if p.addCarrier(c) {
+			err = c.start(accepts)
+		}
+		if err != nil {
+			c.close()
+			return
+		}
+		c.note()
+		if accepts && p.e.draining.Load() {
+			c.mux.GoAway()
+		}
+	})
+	return err
+}
+
+// addCarrier reports whether the connection may carry.
+func (p *pod) addCarrier(c *carrier) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone.Load() != nil {
+		return false
+	}
+	p.carriers[c] = struct{}{}
+	return true
+}
+
+func (p *pod) dropCarrier(c *carrier) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.carriers, c)
+}
+
+func (p *pod) allCarriers() []*carrier {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]*carrier, 0, len(p.carriers))
+	for c := range p.carriers {
+		out = append(out, c)
+	}
+	return out
+}
+
+// distrust says goodbye to peers that no longer chain to the roots.
+func (p *pod) distrust(own *identity.Cert, now time.Time) {
+	for _, c := range p.allCarriers() {
+		if c.peer.Trusted(own, now) {
+			continue
+		}
+		if c.of == nil {
+			p.pool.discard(c)
+		} else {
+			c.goAway()
+		}
+	}
+}
+
+// boundQueues counts what the pod's tunnels have queued; beyond its budget the connection with most is cut,
+// and with it the readers that are too slow.
+func (p *pod) boundQueues() {
+	var sum, most int64
+	var worst *carrier
+	for _, c := range p.allCarriers() {
+		n := c.queued.Load()
+		if sum += n; n > most {
+			most, worst = n, c
+		}
+	}
+	p.Usage.Queued.Store(sum)
+	if p.Limits.Queued == 0 || sum <= p.Limits.Queued || worst == nil {
+		return
+	}
+	p.e.opts.Log.Warn("cut the tunnel connection with the longest queue", "pod", p.UID, "queued", sum, "cut", most)
+	worst.post(func() { worst.overflow("the pod's tunnels have queued too much") })
+}
+
+// overflow ends the flows that a connection carries, and the connection.
+func (c *carrier) overflow(detail string) {
+	for _, f := range c.p.e.flows.all() {
+		if f.w.Load() == c.w && (f.to.c == c || f.from.c == c) {
+			f.fail(&outcome.End{Reason: reason.Limit, Detail: detail})
+		}
+	}
+	c.mux.Close()
+}

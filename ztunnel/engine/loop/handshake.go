@@ -1,0 +1,119 @@
+package loop
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ambitmesh/ambit/internal/record"
+)
+
+// socket is a descriptor while the runtime polls it, for a handshake.
+type socket struct {
+	*os.File
+	local, remote netip.AddrPort
+}
+
+var _ net.Conn = (*socket)(nil)
+
+func newSocket(fd int, local, remote netip.AddrPort) *socket {
+	return &socket{os.NewFile(uintptr(fd), "tcp"), local, remote}
+}
+
+// LocalAddr is our end.
+func (s *socket) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(s.local) }
+
+// RemoteAddr is the other end.
+func (s *socket) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.remote) }
+
+// detach takes the descriptor away from the runtime, for an event loop.
+func (s *socket) detach() (fd int, err error) {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return -1, fmt.Errorf("take descriptor: %w", err)
+	}
+	if cerr := raw.Control(func(f uintptr) { fd, err = unix.FcntlInt(f, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		err = cerr
+	}
+	if err != nil {
+		return -1, fmt.Errorf("take descriptor: %w", err)
+	}
+	_ = s.Close()
+	return fd, nil
+}
+
+// budget is how many handshakes compute at once: half of the CPUs, so that many new peers leave the other
+// half to live traffic.
+type budget chan struct{}
+
+func newBudget() budget { return make(budget, max(1, runtime.GOMAXPROCS(0)/2)) }
+
+// paced gives its share of the budget back while it waits for the peer.
+type paced struct {
+	net.Conn
+	budget budget
+}
+
+// Read waits without a share, and for a new one.
+func (p *paced) Read(b []byte) (int, error) {
+	<-p.budget
+	n, err := p.Conn.Read(b)
+	p.budget <- struct{}{}
+	return n, err
+}
+
+// handshake proves both ends by crypto/tls, and takes the connection over: its keys and its descriptor. If
+// it fails, s is still the caller's to close.
+func (e *Engine) handshake(ctx context.Context, s *socket, cfg *tls.Config, client bool) (*carrier, error) {
+	e.budget <- struct{}{}
+	defer func() { <-e.budget }()
+	secrets := &record.Secrets{}
+	defer secrets.Wipe()
+	cfg, err := keyed(cfg, secrets)
+	if err != nil {
+		return nil, err
+	}
+	below := record.NewBoundary(&paced{s, e.budget})
+	tc := tls.Server(below, cfg)
+	if client {
+		tc = tls.Client(below, cfg)
+	}
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	state := tc.ConnectionState()
+	if state.NegotiatedProtocol != "h2" {
+		return nil, fmt.Errorf("negotiated protocol is %q", state.NegotiatedProtocol)
+	}
+	in, out, err := record.Take(tc, secrets, client)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := s.detach()
+	if err != nil {
+		return nil, err
+	}
+	c := &carrier{fd: fd, in: in, out: out}
+	c.peer.Chain = state.PeerCertificates
+	return c, nil
+}
+
+// keyed has the secrets of one connection collected. A Config that makes another for each connection is
+// asked for it here.
+func keyed(cfg *tls.Config, secrets *record.Secrets) (*tls.Config, error) {
+	if get := cfg.GetConfigForClient; get != nil {
+		var err error
+		if cfg, err = get(&tls.ClientHelloInfo{}); err != nil {
+			return nil, err
+		}
+	}
+	cfg = cfg.Clone()
+	cfg.KeyLogWriter = secrets
+	return cfg, nil
+}
