@@ -5,8 +5,9 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // alive is what finds a dead peer: a timer that looks every PingEvery whether frames came, and pings

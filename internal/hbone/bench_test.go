@@ -6,8 +6,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // BenchmarkEmit encodes DATA frames; BenchmarkReadFrames reads them.

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // ClientConn is the opening end of a connection.

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // onData receives a DATA frame, its payload straight into the stream's buffers.

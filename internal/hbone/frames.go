@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // budgetReader ends a header block that never ends, empty CONTINUATION frames included.

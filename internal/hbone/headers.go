@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // onHeaders sorts header blocks: a new request, a response, or trailers, which end a side and are

@@ -5,9 +5,10 @@ import (
 	"net"
 	"strconv"
 
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // ServerConn is the accepting end of a connection.

@@ -3,8 +3,9 @@ package hbone
 import (
 	"time"
 
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // hello queues the preface and our SETTINGS. mu is held.

@@ -6,9 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // Stream is one tunnel: a net.Conn with half-close. One goroutine may read while another writes, and

@@ -14,9 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 func TestEcho(t *testing.T) {

@@ -5,8 +5,9 @@ import (
 	"runtime"
 	"sync"
 
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 const (

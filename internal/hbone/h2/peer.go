@@ -70,7 +70,7 @@ func (p *Peer) Apply(s http2.Setting, enc *hpack.Encoder, server bool) (by int64
 }
 
 // Settings are what an endpoint announces.
-func (c *Config) Settings(server bool) []http2.Setting {
+func (c Config) Settings(server bool) []http2.Setting {
 	set := []http2.Setting{
 		{ID: http2.SettingMaxFrameSize, Val: uint32(c.MaxFrame)},
 		{ID: http2.SettingInitialWindowSize, Val: uint32(c.StreamWindow)},

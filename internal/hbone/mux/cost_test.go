@@ -6,10 +6,11 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/ambitmesh/ambit/internal/hbone"
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/ambitmesh/ambit/internal/hbone"
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // quiet is a Handler that only gives credit.

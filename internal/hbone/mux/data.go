@@ -1,8 +1,9 @@
 package mux
 
 import (
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // incoming is the DATA frame under way. Its payload is passed on as it comes.

@@ -14,7 +14,7 @@
 //		s, most := c.Turn()
 //		if s == nil { break }
 //		b := out.Space(h2.FrameHeader + 1)
-//		n := read the socket into b[h2.FrameHeader:], at most most and h2.MaxData bytes
+//		n := read the socket into b[h2.FrameHeader:], at most min(most, h2.MaxData) bytes
 //		s.PutHeader(b, n, false)
 //		out.Advance(h2.FrameHeader + n)
 //		if there may be more { s.Want() }

@@ -8,9 +8,10 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/ambitmesh/ambit/internal/hbone/h2"
-	"golang.org/x/net/http2"
 )
 
 // drain is the state of an orderly end: RFC 9113 6.8's two GOAWAY frames, then the last stream.

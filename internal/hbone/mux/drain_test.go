@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ambitmesh/ambit/internal/hbone"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone"
 )
 
 func TestGoAwayDrains(t *testing.T) {

@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/ambitmesh/ambit/internal/hbone/h2"
-	"golang.org/x/net/http2"
 )
 
 // connect is an hpack block of a valid request that leaves the header table alone.

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // onFrame acts on a whole frame that is not DATA, or on a whole header block.

@@ -6,9 +6,10 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone"
 )
 
 // seeds are the bytes of connections, without the preface.

@@ -1,8 +1,9 @@
 package mux
 
 import (
-	"github.com/ambitmesh/ambit/internal/hbone"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/ambitmesh/ambit/internal/hbone"
 )
 
 // Out takes what is to be sent, in order. internal/record's Writer is one.

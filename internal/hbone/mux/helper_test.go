@@ -8,9 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ambitmesh/ambit/internal/hbone"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/ambitmesh/ambit/internal/hbone"
 )
 
 const (

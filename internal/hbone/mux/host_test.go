@@ -9,9 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ambitmesh/ambit/internal/hbone"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/ambitmesh/ambit/internal/hbone"
 )
 
 // host runs a Conn on a net.Conn with goroutines and locks, as no event loop would, so that its tunnels

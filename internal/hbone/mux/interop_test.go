@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ambitmesh/ambit/internal/hbone"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/ambitmesh/ambit/internal/hbone"
 )
 
 // goServer serves CONNECT with x/net/http2's server: it echoes, with extra headers and trailers.

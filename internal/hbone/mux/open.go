@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"strconv"
 
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/ambitmesh/ambit/internal/hbone/h2"
-	"golang.org/x/net/http2/hpack"
 )
 
 // Open opens a tunnel for a client: it sends the request, and data may follow at once. It fails with

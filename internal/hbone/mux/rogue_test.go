@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone"
 )
 
 // TestHostilePeersAlike: internal/hbone answers the same attacks with the same code. It reads a header

@@ -1,8 +1,9 @@
 package mux
 
 import (
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // Sendable returns how many bytes of DATA may be sent now. After 0, Writable says when there may be

@@ -5,8 +5,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // hello sends the preface and our SETTINGS.

@@ -1,8 +1,9 @@
 package mux
 
 import (
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // Stream is one tunnel. It ends by both sides' END_STREAM, by a reset of either, or with its

@@ -7,9 +7,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ambitmesh/ambit/internal/hbone"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/ambitmesh/ambit/internal/hbone"
 )
 
 func TestEcho(t *testing.T) {

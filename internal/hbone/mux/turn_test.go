@@ -3,8 +3,9 @@ package mux
 import (
 	"testing"
 
-	"github.com/ambitmesh/ambit/internal/hbone"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone"
 )
 
 // busy returns a client with open streams and large windows.

@@ -1,8 +1,9 @@
 package mux
 
 import (
-	"github.com/ambitmesh/ambit/internal/hbone/h2"
 	"golang.org/x/net/http2"
+
+	"github.com/ambitmesh/ambit/internal/hbone/h2"
 )
 
 // creditConn gives the peer credit on the connection when enough of it is used up.

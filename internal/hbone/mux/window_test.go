@@ -4,9 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/ambitmesh/ambit/internal/hbone/h2"
-	"golang.org/x/net/http2"
 )
 
 // fill sends on a stream until its window is full, and returns how much that was.
