@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -67,7 +68,6 @@ next:
 // chainIstio puts Istio's plugin into a node's chain, and takes it out when the test ends.
 func chainIstio(t *testing.T) {
 	t.Helper()
-	const portmap = `{"type": "portmap"`
 	node := c.Node(nodeA)
 	file, err := node.Run(t.Context(), "sh", "-c", "ls /etc/cni/net.d/*.conflist")
 	if err != nil {
@@ -75,7 +75,8 @@ func chainIstio(t *testing.T) {
 	}
 	file = strings.TrimSpace(file)
 	before, err := node.Run(t.Context(), "cat", file)
-	if err != nil || strings.Count(before, portmap) != 1 {
+	portmap := regexp.MustCompile(`\{\s*"type":\s*"portmap"`)
+	if err != nil || len(portmap.FindAllString(before, -1)) != 1 {
 		t.Fatalf("%s: %v\n%s", file, err, before)
 	}
 	write := func(text string) {
@@ -92,7 +93,7 @@ func chainIstio(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	write(strings.Replace(before, portmap, `{"type": "istio-cni", "ambient_enabled": true}, `+portmap, 1))
+	write(portmap.ReplaceAllString(before, `{"type": "istio-cni", "ambient_enabled": true}, $0`))
 }
 
 // restartAgent replaces the agent of the first node; tests that end call it too.
