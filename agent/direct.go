@@ -125,15 +125,36 @@ func (d *directs) offer(ctx context.Context, s *zds.Session) error {
 	d.mu.Lock()
 	d.channel, d.session = c, s
 	d.mu.Unlock()
-	d.a.workers.Go(func() {
-		stop := context.AfterFunc(ctx, func() { c.Close() })
-		defer stop()
-		err := c.Serve(func(r *request) *response { return d.answer(c, r) })
-		d.a.log.Info("direct connections are off", "pid", s.Peer.PID, "because", err)
-		d.end(s)
-	})
 	d.a.log.Info("direct connections are on", "pid", s.Peer.PID)
+	d.a.workers.Go(func() { d.serve(ctx, c, s) })
 	return nil
+}
+
+// serve answers a proxy until its channel ends. One that lives on, and has given the channel up, is offered
+// another.
+func (d *directs) serve(ctx context.Context, c *zds.Channel, s *zds.Session) {
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer stop()
+	err := c.Serve(func(r *request) *response { return d.answer(c, r) })
+	d.a.log.Info("direct connections are off", "pid", s.Peer.PID, "because", err)
+	d.lost(c)
+	select {
+	case <-time.After(guardEvery):
+		if err := d.offer(ctx, s); err != nil {
+			d.a.log.Warn("no direct connections", "pid", s.Peer.PID, "error", err)
+		}
+	case <-s.Done():
+	case <-ctx.Done():
+	}
+}
+
+// lost takes the verdicts back that came over a channel, if it is still the one.
+func (d *directs) lost(c *zds.Channel) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.channel == c {
+		d.a.note("close direct connections", d.shut())
+	}
 }
 
 // end takes the verdicts of a session back, if it is in charge.

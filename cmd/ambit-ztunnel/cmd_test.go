@@ -35,7 +35,7 @@ func TestErrorsNameTheFlag(t *testing.T) {
 		"--ready-addr":      func(o *options) { o.readyAddr = "x:y:z" },
 		"--admin-addr":      func(o *options) { o.adminAddr = "0.0.0.0:15000" },
 		"--drain-time":      func(o *options) { o.drainTime = -1 },
-		"--same-node":       func(o *options) { o.sameNode = "direct" },
+		"--same-node":       func(o *options) { o.sameNode = "never" },
 		"--engine":          func(o *options) { o.engine = "fast" },
 		"--access-log":      func(o *options) { o.accessLog = "" },
 		"--log-level":       func(o *options) { o.level = "loud" },

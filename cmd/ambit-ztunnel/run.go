@@ -125,9 +125,9 @@ func (o *options) checkAddrs() error {
 
 func (o *options) checkWords() error {
 	switch decide.SameNode(o.sameNode) {
-	case decide.HandOver, decide.MTLS:
+	case decide.Direct, decide.HandOver, decide.MTLS:
 	default:
-		return fmt.Errorf("--same-node %q: want proxy or mtls", o.sameNode)
+		return fmt.Errorf("--same-node %q: want direct, proxy or mtls", o.sameNode)
 	}
 	switch server.EngineKind(o.engine) {
 	case server.Std, server.Loop:

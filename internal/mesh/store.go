@@ -17,6 +17,8 @@ type Options struct {
 	Log          *slog.Logger // nil: discard
 	Network      string       // only addresses of this network are looked up by IP
 	MaxResources int          // of each type; 0: DefaultMaxResources
+	// Publishing is called before a snapshot becomes the current one, with its generation. Nil: nobody.
+	Publishing func(generation uint64)
 }
 
 // DefaultMaxResources bounds what a controller can make a proxy hold.
@@ -151,6 +153,9 @@ func (s *Store) publish(w *writer) {
 	news := len(w.change.Workloads)+len(w.change.Policies)+len(w.change.Services) > 0 || next.Synced() != old.Synced()
 	if news {
 		next.generation++
+		if s.opts.Publishing != nil {
+			s.opts.Publishing(next.generation)
+		}
 	}
 	s.current.Store(next)
 	if !news {

@@ -86,6 +86,18 @@ func (t *Telemetry) Open(f *Flow, l *Labels, from, back *atomic.Uint64) {
 	t.traffic.use(l, f.link)
 }
 
+// Count adds connections that somebody else has counted: those that the kernel carried. from and back are
+// bytes, as Open's.
+func (t *Telemetry) Count(l *Labels, opened, closed, from, back uint64) {
+	t.traffic.use(l, func(s *series) {
+		s.totals.opened += opened
+		s.totals.closed += closed
+		s.totals.received += from
+		s.totals.sent += back
+	})
+	t.traffic.open[l.Reporter].Add(int64(opened) - int64(closed))
+}
+
 // Failed counts a connection as refused or ended early.
 func (t *Telemetry) Failed(l *Labels) {
 	t.traffic.use(l, func(s *series) { s.totals.failed++ })

@@ -19,8 +19,9 @@ type SameNode string
 
 // The ways.
 const (
-	HandOver SameNode = "proxy" // inside the proxy: identity and policy, but no TLS with itself
-	MTLS     SameNode = "mtls"  // like pods of two nodes
+	HandOver SameNode = "proxy"  // inside the proxy: identity and policy, but no TLS with itself
+	Direct   SameNode = "direct" // by the kernel once the proxy has allowed it; the first time as with HandOver
+	MTLS     SameNode = "mtls"   // like pods of two nodes
 )
 
 // Options configure a Decider.
@@ -32,6 +33,9 @@ type Options struct {
 	// not block. Nil: no pod is known, so every call to another pod goes through a tunnel.
 	LocalPods func(netip.Addr) *engine.Pod
 	SameNode  SameNode // "": HandOver
+	// HandedOver is told of a connection between two pods of this node that was established, with Direct: the
+	// next ones like it may go past the proxy. It must not block. Nil: nobody.
+	HandedOver func(caller *engine.Pod, to netip.AddrPort)
 
 	Telemetry *telemetry.Telemetry // nil: nothing is counted
 	AccessLog *telemetry.AccessLog // nil: nothing is written

@@ -11,6 +11,9 @@ import (
 func (d *Decider) Established(r *engine.Record) {
 	st := of(r)
 	st.established = true
+	if st.handOver != nil && d.opts.SameNode == Direct && d.opts.HandedOver != nil {
+		d.opts.HandedOver(r.Pod, r.Dest)
+	}
 	t := d.opts.Telemetry
 	if t == nil {
 		return

@@ -108,7 +108,7 @@ func (d *Decider) toEndpoint(c *call, rt route) route {
 // that is said to be of this node and is not served here (another proxy may be, during an upgrade) is
 // called like one of another node.
 func (d *Decider) servedHere(c *call, w *mesh.Workload, addr netip.Addr) *engine.Pod {
-	if d.opts.SameNode != HandOver || w.Node != d.opts.Node || c.node != d.opts.Node {
+	if d.opts.SameNode == MTLS || w.Node != d.opts.Node || c.node != d.opts.Node {
 		return nil
 	}
 	if p := d.opts.LocalPods(addr); p != nil && p.Workload == w.UID {

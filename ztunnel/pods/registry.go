@@ -98,6 +98,16 @@ func New(cfg Config) (*Registry, error) {
 // another's by now. Takes no lock.
 func (r *Registry) At(addr netip.Addr) *engine.Pod { return (*r.byAddr.Load())[addr] }
 
+// ByUID returns the pod with that uid that is served, or nil. A retiring pod is not one.
+func (r *Registry) ByUID(uid string) *engine.Pod {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.pods[uid]; e != nil && !e.retiring {
+		return e.pod
+	}
+	return nil
+}
+
 // Synced reports whether the agent is connected and has named all its pods.
 func (r *Registry) Synced() bool {
 	r.mu.Lock()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ambitmesh/ambit/ztunnel/pods"
 	"github.com/ambitmesh/ambit/ztunnel/zds"
 )
@@ -12,6 +14,16 @@ import (
 type handler struct {
 	*pods.Registry
 	server *Server
+}
+
+var errProxied = errors.New("connections between pods go through this proxy")
+
+// Direct takes over what it takes to let connections go past this proxy.
+func (h *handler) Direct(gate, channel int) error {
+	if h.server.direct == nil {
+		return errors.Join(errProxied, unix.Close(gate), unix.Close(channel))
+	}
+	return h.server.direct.Open(gate, channel)
 }
 
 var errDraining = errors.New("this proxy drains")

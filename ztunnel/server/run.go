@@ -32,6 +32,9 @@ func (s *Server) Run(ctx context.Context, terminate <-chan struct{}) error {
 	g.Go(func() error { return s.xds.Run(live) })
 	g.Go(func() error { s.zds.Run(live); return nil })
 	g.Go(func() error { s.watcher.Run(live); return nil })
+	if s.direct != nil {
+		g.Go(func() error { s.direct.Run(live); return nil })
+	}
 	g.Go(func() error { s.saver.run(live, s.drain.started); return nil })
 	s.cfg.Log.Info("proxy has started", "node", s.cfg.Node, "instance", s.instance, "version", s.cfg.Version, "engine", s.kind)
 	select {

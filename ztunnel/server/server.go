@@ -16,6 +16,7 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/admin"
 	"github.com/ambitmesh/ambit/ztunnel/certs"
 	"github.com/ambitmesh/ambit/ztunnel/decide"
+	"github.com/ambitmesh/ambit/ztunnel/direct"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 	"github.com/ambitmesh/ambit/ztunnel/pods"
 	"github.com/ambitmesh/ambit/ztunnel/zds"
@@ -33,6 +34,7 @@ type Server struct {
 	kind    EngineKind // of engine
 	decider *decide.Decider
 	watcher *decide.Watcher
+	direct  *direct.Manager // nil: no connection goes past the proxy
 	pods    *pods.Registry
 	xds     *xds.Client
 	zds     *zds.Client
@@ -51,14 +53,18 @@ func New(cfg Config) (*Server, error) {
 		cfg.Now = time.Now
 	}
 	s := &Server{cfg: cfg, instance: rand.Text()}
-	s.store = mesh.NewStore(mesh.Options{Log: cfg.Log})
+	s.store = mesh.NewStore(mesh.Options{Log: cfg.Log, Publishing: func(generation uint64) {
+		if s.direct != nil {
+			s.direct.Publishing(generation)
+		}
+	}})
 	s.saver = newSaver(cfg.snapshotFile(), s.store, cfg.Log)
-	for _, step := range []func() error{s.newCerts, s.newEngine, s.newControl, s.newPods} {
+	for _, step := range []func() error{s.newCerts, s.newEngine, s.newControl, s.newPods, s.newDirect} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("new proxy: %w", err)
 		}
 	}
-	s.drain = newDrain(s.engine, s.zds.Last, cfg.Log)
+	s.drain = newDrain(s.engine, s.last, cfg.Log)
 	s.newAdmin()
 	return s, nil
 }
@@ -100,10 +106,11 @@ func (s *Server) newEngine() error {
 		return err
 	}
 	s.decider = decide.New(decide.Options{
-		Store: s.store, Node: s.cfg.Node, SameNode: s.cfg.SameNode,
-		Balancer:  balance.New(balance.Options{Now: s.cfg.Now, Log: s.cfg.Log, Observer: count}),
-		LocalPods: func(a netip.Addr) *engine.Pod { return s.pods.At(a) },
-		Telemetry: count, AccessLog: log.lines, Now: s.cfg.Now, Log: s.cfg.Log,
+		Store: s.store, Node: s.cfg.Node, SameNode: s.cfg.SameNode, PolicyWait: policyWait,
+		HandedOver: func(p *engine.Pod, to netip.AddrPort) { s.direct.HandedOver(p, to) },
+		Balancer:   balance.New(balance.Options{Now: s.cfg.Now, Log: s.cfg.Log, Observer: count}),
+		LocalPods:  func(a netip.Addr) *engine.Pod { return s.pods.At(a) },
+		Telemetry:  count, AccessLog: log.lines, Now: s.cfg.Now, Log: s.cfg.Log,
 	})
 	return s.makeEngine()
 }
@@ -124,6 +131,29 @@ func (s *Server) newPods() (err error) {
 	}
 	s.watcher = s.decider.NewWatcher(s.engine.Recheck)
 	return nil
+}
+
+// policyWait is how long a connection waits for a policy whose name its destination bears.
+const policyWait = 5 * time.Second
+
+func (s *Server) newDirect() error {
+	if s.cfg.SameNode != decide.Direct {
+		return nil
+	}
+	s.direct = direct.New(direct.Config{
+		Judge: s.decider, Pod: s.pods.ByUID, PolicyWait: policyWait, Generation: s.store.Snapshot().Generation(),
+		Now: s.cfg.Now, Log: s.cfg.Log,
+	})
+	s.store.Subscribe(s.direct.Changed)
+	return nil
+}
+
+// last makes this the last session with the agent.
+func (s *Server) last() {
+	s.zds.Last()
+	if s.direct != nil {
+		s.direct.Stop()
+	}
 }
 
 func (s *Server) newAdmin() {

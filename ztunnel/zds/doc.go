@@ -88,6 +88,10 @@ type Handler interface {
 	// Inherit hands over the state of the proxy before, or nil, to be closed by the handler, and asks for
 	// this proxy's, which stays the handler's; nil: none.
 	Inherit(old *os.File) (own *os.File, err error)
+	// Direct offers what it takes to let connections go past the proxy: the gate, an array to be mapped, and
+	// the channel on which to ask. Both descriptors are the handler's, also if it fails: then everything goes
+	// through the proxy.
+	Direct(gate, channel int) error
 	// End is called when the session is over.
 	End()
 }

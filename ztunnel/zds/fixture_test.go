@@ -51,7 +51,11 @@ func (r *recorder) Del(uid string) error    { return r.note("del %s", uid) }
 func (r *recorder) Keep(uid string) error   { return r.note("keep %s", uid) }
 func (r *recorder) SnapshotSent() error     { return r.note("snapshot") }
 func (r *recorder) Retire(uid string) error { return r.note("retire %s", uid) }
-func (r *recorder) Drain() error            { return r.note("drain") }
+func (r *recorder) Direct(gate, channel int) error {
+	closeAll([]int{gate, channel})
+	return r.note("direct")
+}
+func (r *recorder) Drain() error { return r.note("drain") }
 func (r *recorder) Return(uid string) (Sockets, error) {
 	return r.give, r.note("return %s", uid)
 }

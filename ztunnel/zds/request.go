@@ -43,6 +43,8 @@ func ParseRequest(b []byte, fds int) (*pb.WorkloadRequest, error) {
 		if p.Inherit.GetHasState() {
 			want = 1
 		}
+	case *pb.WorkloadRequest_OpenDirect:
+		want = 2
 	case *pb.WorkloadRequest_SnapshotSent, *pb.WorkloadRequest_Drain:
 	default:
 		err = fmt.Errorf("%w: request of an unknown kind", ErrProtocol)

@@ -60,6 +60,8 @@ func (s *session) answer(b []byte, fds []int, bad error) (ack *pb.Ack, out []int
 		ack.Pod, err = s.query(p.Query.GetUid())
 	case *pb.WorkloadRequest_Drain:
 		err = s.handler.Drain()
+	case *pb.WorkloadRequest_OpenDirect:
+		err = s.handler.Direct(fds[0], fds[1])
 	case *pb.WorkloadRequest_Inherit:
 		out, err = s.inherit(fds)
 	}
