@@ -133,6 +133,7 @@ func (g *dialing) made(ev poll.Events) {
 	f.rec.Attempt.Connected = f.took(g.begun)
 	f.to.fd, f.to.added = g.fd, true
 	w.Hand(g.fd, &f.to)
+	f.replay()
 	f.carry(ev)
 }
 

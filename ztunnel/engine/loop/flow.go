@@ -82,12 +82,17 @@ func (f *flow) postStop(w *worker) {
 	})
 }
 
-// move has the flow go on as then on another worker. Nothing of it may be known to this one's loop.
+// move has the flow go on as then on another worker. Nothing of it but the accepted socket may be known to
+// this one's loop.
 func (f *flow) move(to *worker, then func()) {
 	from := f.w.Load()
 	if to == from {
 		then()
 		return
+	}
+	if x := &f.from; x.added {
+		from.Forget(x.fd, true)
+		x.added, x.readable = false, false
 	}
 	from.load.Add(-1)
 	to.load.Add(1)
@@ -129,6 +134,7 @@ func (f *flow) stop() {
 func (f *flow) refuse(o outcome.End) {
 	f.ended = true
 	f.task.abandon()
+	f.unsendEarly()
 	f.task = nil
 	f.to.close(true)
 	f.from.refuse(o)

@@ -3,6 +3,7 @@ package loop
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -37,6 +38,7 @@ func (f *flow) watch() {
 
 func (f *flow) tunnelLate() {
 	err := fmt.Errorf("open tunnel: attempt took more than %s: %w", f.patience(), unix.ETIMEDOUT)
+	f.taint(err)
 	f.task.abandon()
 	f.tunnelFailed(outcome.OpenError(err))
 }
@@ -103,6 +105,7 @@ func (f *flow) openOn(c *carrier) {
 		f.to.st, f.to.c = s, c
 		f.task.undo = f.unopen
 		c.mark()
+		f.sendEarly()
 	case errors.Is(err, hbone.ErrNoRoom):
 		f.open() // another flow was quicker
 	default:
@@ -125,7 +128,11 @@ func (f *flow) opened(s *mux.Stream, status int) {
 	if status != 200 {
 		s.Close()
 		f.to.leave()
-		f.tunnelFailed(outcome.StatusError(status))
+		err := outcome.StatusError(status)
+		if status != http.StatusServiceUnavailable {
+			f.taint(err)
+		}
+		f.tunnelFailed(err)
 		return
 	}
 	f.w.Load().Cancel(&f.task.timer)
@@ -142,8 +149,9 @@ func (f *flow) notOpened(err error) {
 
 // again opens the tunnel once more if the peer did not act on it, or its connection died of age.
 func (f *flow) again(c *carrier, err error) {
+	f.taint(err)
 	stale := !f.task.fresh && errors.Is(err, hbone.ErrConnLost)
-	if f.task.tries == openTries || !stale && !outcome.Is(err, hbone.ErrRefused, hbone.ErrGone) {
+	if f.task.tries == openTries || f.task.early.tainted || !stale && !outcome.Is(err, hbone.ErrRefused, hbone.ErrGone) {
 		f.tunnelFailed(outcome.OpenError(err))
 		return
 	}

@@ -22,6 +22,7 @@ func (f *flow) carry(ev poll.Events) {
 		return
 	}
 	header := f.task.header
+	f.dropEarly()
 	f.task = nil
 	if s := f.from.st; s != nil {
 		if err := s.Respond(200, header...); err != nil {
@@ -30,12 +31,9 @@ func (f *flow) carry(ev poll.Events) {
 		}
 		f.from.c.mark()
 	}
-	if f.from.fd >= 0 && !f.from.added {
-		if err := f.w.Load().Add(f.from.fd, &f.from); err != nil {
-			f.fail(&outcome.End{Reason: reason.Internal, Detail: err.Error()})
-			return
-		}
-		f.from.added = true
+	if err := f.listen(); err != nil {
+		f.fail(&outcome.End{Reason: reason.Internal, Detail: err.Error()})
+		return
 	}
 	f.to.drain()
 	if !f.ended {
@@ -50,6 +48,9 @@ func (x *end) pump() {
 		y.st.Want()
 		y.c.mark()
 		return
+	}
+	if x.f.task != nil {
+		return // there is no leg yet, or not again
 	}
 	w := x.f.w.Load()
 	for range pumpTurns {
@@ -110,8 +111,10 @@ func (x *end) take(w *worker, b []byte) bool {
 // drain writes what waits for the socket, which is writable again, and lets the other side go on.
 func (x *end) drain() {
 	if x.fd < 0 {
-		if x.fin && !x.busy() && !x.shut {
+		if y := x.other(); x.fin && !x.busy() && !x.shut {
 			x.finish()
+		} else if y.readable {
+			y.pump()
 		}
 		return
 	}

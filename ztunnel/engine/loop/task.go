@@ -24,6 +24,7 @@ type task struct {
 	dial  *poolDial // that is waited for; nil: none
 	tries int       // to open it
 	fresh bool      // the connection was made for this attempt
+	early early
 }
 
 func (t *task) abandon() {
@@ -101,7 +102,7 @@ func (f *flow) failed(err *engine.DialError) {
 		f.stop()
 		return
 	}
-	f.obey(f.e.opts.Decider.Dialed(f.rec, err))
+	f.obey(f.mayGoOn(f.e.opts.Decider.Dialed(f.rec, err), err))
 }
 
 // patience is how long the attempt may take.

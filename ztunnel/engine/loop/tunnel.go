@@ -29,11 +29,12 @@ func (f *flow) send(s *mux.Stream, most int) {
 	switch {
 	case y.pend.n > 0:
 		y.sendPending(s, most)
-	case !x.readable:
-	case x.bulk && most >= slots*h2.MaxData:
+	case !x.readable || f.early(most) == 0:
+		return
+	case x.bulk && f.task == nil && most >= slots*h2.MaxData:
 		x.sendBulk(s, y.c)
 	default:
-		x.sendPiece(s, y.c, most)
+		x.sendPiece(s, y.c, f.early(most))
 	}
 	if !f.ended && (x.readable || y.pend.n > 0) {
 		s.Want()
@@ -47,7 +48,7 @@ func (y *end) sendPending(s *mux.Stream, most int) {
 	n := s.Write(b[:min(len(b), most)])
 	w.chunks.consume(&y.pend, n)
 	y.f.count(y, n)
-	if y.pend.n == 0 && y.fin && !y.shut {
+	if y.f.task == nil && y.pend.n == 0 && y.fin && !y.shut {
 		y.finish()
 	}
 }
@@ -58,6 +59,7 @@ func (x *end) sendPiece(s *mux.Stream, c *carrier, most int) {
 	want := min(len(b)-h2.FrameHeader, most, h2.MaxData)
 	n, errno := poll.Read(x.fd, b[h2.FrameHeader:h2.FrameHeader+want])
 	if errno == 0 && n > 0 {
+		x.f.keepEarly(b[h2.FrameHeader : h2.FrameHeader+n])
 		s.PutHeader(b, n, false)
 		c.out.Advance(h2.FrameHeader + n)
 	}
