@@ -85,7 +85,7 @@ func TestRoutes(t *testing.T) {
 	enrolled(t, ns, "client", "server")
 	applyYAML(t, strings.ReplaceAll(routesYAML, "NS", ns))
 	kubectl(t, "-n", ns, "patch", "httproute", "web", "--subresource=status", "--type=merge", "-p",
-		`{"status": {"parents": [{"parentRef": {"name": "others"}, "controllerName": "other.test/controller", "conditions": []}]}}`)
+		`{"status": {"parents": [{"parentRef": {"name": "others"}, "controllerName": "other.test/controller", "conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}]}}`)
 	const no = " False NotSupported"
 	for _, x := range []struct {
 		object string
