@@ -18,10 +18,12 @@ type Inflow struct {
 
 // Flow is the receiving side of one stream.
 type Flow struct {
-	RecvWin  int64 // what the peer may still send
-	Unread   int64 // received, not yet read
-	window   int64 // what RecvWin is filled up to
-	credited time.Time
+	RecvWin int64 // what the peer may still send
+	Unread  int64 // received, not yet read
+	window  int64 // what RecvWin is filled up to
+
+	since time.Time // the stream's rate was last judged
+	used  int64     // bytes read since then
 }
 
 // NewInflow returns the windows of a connection with the settings, defaults filled in.
@@ -52,26 +54,32 @@ func (c *Inflow) Refill(f *Flow) (grant int64, grew bool) {
 	if f.window-f.Unread-f.RecvWin < f.window/2 {
 		return 0, false
 	}
-	grew = c.adapt(f)
+	grew = c.adapt(f, f.window-f.Unread-f.RecvWin)
 	grant = max(f.window-f.Unread-f.RecvWin, 0)
 	f.RecvWin += grant
 	return grant, grew
 }
 
-// adapt doubles the window of a stream that uses up half of it within two round trips, because then the
-// window and not the path is its limit; and halves it again when its reader has become slow.
-func (c *Inflow) adapt(f *Flow) (grew bool) {
+// adapt doubles the window of a stream that is less than four times its rate times the round trip,
+// because then the window and not the path may be its limit; and halves it again when its reader has
+// become slow. The rate is that of at least a round trip, so that bursts do not count as speed.
+func (c *Inflow) adapt(f *Flow, read int64) (grew bool) {
 	now := c.cfg.Now()
-	took := now.Sub(f.credited)
-	first := f.credited.IsZero()
-	f.credited = now
+	f.used += read
+	took, used := now.Sub(f.since), f.used
+	first := f.since.IsZero()
+	if took < c.RTT && !first {
+		return false
+	}
+	f.since, f.used = now, 0
 	if first || c.RTT == 0 {
 		return false
 	}
+	perTrip := float64(used) * float64(c.RTT) / float64(took)
 	switch {
-	case took < 2*c.RTT && f.window < int64(c.cfg.MaxStreamWindow):
+	case 4*perTrip > float64(f.window) && f.window < int64(c.cfg.MaxStreamWindow):
 		return c.grow(f)
-	case took > 64*c.RTT && f.Unread > f.window/4 && f.window > int64(c.cfg.StreamWindow):
+	case 128*perTrip < float64(f.window) && f.Unread > f.window/4 && f.window > int64(c.cfg.StreamWindow):
 		c.grown -= f.window / 2
 		f.window /= 2
 	}
