@@ -3,6 +3,7 @@
 package legs
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"sync"
 
@@ -12,6 +13,18 @@ import (
 // Tuple is the two ends of a leg, as its maker sees them.
 type Tuple struct{ Local, Remote netip.AddrPort }
 
+// key is a Tuple in half of the memory, and without pointers: there may be very many.
+type key struct{ local, remote [18]byte }
+
+func (t Tuple) key() key { return key{pack(t.Local), pack(t.Remote)} }
+
+func pack(a netip.AddrPort) (b [18]byte) {
+	ip := a.Addr().As16()
+	copy(b[:], ip[:])
+	binary.BigEndian.PutUint16(b[16:], a.Port())
+	return b
+}
+
 const shards = 64
 
 // Set holds the sockets that the engine has connected, so that it knows them if they come back: a node
@@ -19,16 +32,16 @@ const shards = 64
 type Set struct {
 	shard [shards]struct {
 		mu   sync.Mutex
-		live map[Tuple]engine.Action
+		live map[key]engine.Action
 	}
 }
 
-func (l *Set) lock(remote netip.AddrPort) (*map[Tuple]engine.Action, func()) {
+func (l *Set) lock(remote netip.AddrPort) (*map[key]engine.Action, func()) {
 	a := remote.Addr().As16()
 	s := &l.shard[(uint16(a[15])^uint16(a[14])^remote.Port())%shards]
 	s.mu.Lock()
 	if s.live == nil {
-		s.live = map[Tuple]engine.Action{}
+		s.live = map[key]engine.Action{}
 	}
 	return &s.live, s.mu.Unlock
 }
@@ -37,10 +50,10 @@ func (l *Set) lock(remote netip.AddrPort) (*map[Tuple]engine.Action, func()) {
 func (l *Set) Add(t Tuple, a engine.Action) bool {
 	live, unlock := l.lock(t.Remote)
 	defer unlock()
-	if _, ok := (*live)[t]; ok {
+	if _, ok := (*live)[t.key()]; ok {
 		return false
 	}
-	(*live)[t] = a
+	(*live)[t.key()] = a
 	return true
 }
 
@@ -52,7 +65,7 @@ func (l *Set) AddAfter(remote netip.AddrPort, a engine.Action, connect func() (n
 	local, err := connect()
 	t := Tuple{local, remote}
 	if err == nil {
-		(*live)[t] = a
+		(*live)[t.key()] = a
 	}
 	return t, err
 }
@@ -61,7 +74,7 @@ func (l *Set) AddAfter(remote netip.AddrPort, a engine.Action, connect func() (n
 func (l *Set) Remove(t Tuple) {
 	live, unlock := l.lock(t.Remote)
 	defer unlock()
-	delete(*live, t)
+	delete(*live, t.key())
 }
 
 // Own reports whether a captured connection is a leg of ours. A plain leg from a pod may well arrive at
@@ -69,6 +82,6 @@ func (l *Set) Remove(t Tuple) {
 func (l *Set) Own(kind engine.Kind, source, dest netip.AddrPort) bool {
 	live, unlock := l.lock(dest)
 	defer unlock()
-	a, ok := (*live)[Tuple{source, dest}]
+	a, ok := (*live)[Tuple{source, dest}.key()]
 	return ok && (a == engine.Deliver || kind == engine.Outbound)
 }
