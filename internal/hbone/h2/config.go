@@ -29,7 +29,8 @@ type Config struct {
 	PingTimeout time.Duration
 	// Now is the clock used for rates and Idle (default time.Now).
 	Now func() time.Time
-	// OnBadRequest is told of each request that was answered 400 or 431 by the endpoint itself.
+	// OnBadRequest is told of each request that was answered 400 or 431 by the endpoint itself (of
+	// internal/hbone; the one for event loops tells its Handler).
 	OnBadRequest func(err error)
 }
 

@@ -3,6 +3,7 @@ package mux
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"testing"
 	"unsafe"
 
@@ -58,9 +59,31 @@ func TestNoAllocations(t *testing.T) {
 
 // TestIdleStreamIsSmall: an idle stream is its struct and its place in the map.
 func TestIdleStreamIsSmall(t *testing.T) {
-	if n := unsafe.Sizeof(Stream{}); n > 144 {
-		t.Errorf("a stream has %d bytes", n)
+	var before, after runtime.MemStats
+	const conns, each = 20, 1000
+	all := make([]*end, conns)
+	for i := range all {
+		all[i] = newEnd(false, hbone.Config{MaxStreams: each})
+		r := newRogue(false)
+		_ = all[i].Receive(r.take())
 	}
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for _, e := range all {
+		for range each {
+			if _, err := e.Open(&hbone.Request{Authority: "a:1"}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e.out.b = nil
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	n := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / (conns * each)
+	if t.Logf("%d bytes, of which %d are the struct", n, unsafe.Sizeof(Stream{})); n > 220 || unsafe.Sizeof(Stream{}) > 144 {
+		t.Errorf("an idle stream holds %d bytes", n)
+	}
+	runtime.KeepAlive(all)
 }
 
 // TestNothingKept: after large header blocks and DATA, a connection holds no buffers.
