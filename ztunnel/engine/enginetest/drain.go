@@ -45,6 +45,24 @@ func (by engines) drain(t *testing.T) {
 	}
 }
 
+// drainIdle: connections between proxies that carry nothing hold up no drain.
+func (by engines) drainIdle(t *testing.T) {
+	m := by.newMesh(t, ServeTCP(t, Echo)).start(t)
+	c := Connect(t, m.out)
+	RoundTrip(t, c)
+	c.Close()
+	m.client.d.ended(engine.Outbound, 1)
+	m.server.d.ended(engine.HBONE, 1)
+	dialPeer(t, m.ca, "idle", m.in)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, s := range []*side{m.client, m.server} {
+		if err := s.Drain(ctx); err != nil {
+			t.Errorf("%s: %v", s.pod.Name, err)
+		}
+	}
+}
+
 // drainCut: what is left when the time is over is cut.
 func (by engines) drainCut(t *testing.T) {
 	m := by.newMesh(t, ServeTCP(t, Echo)).start(t)

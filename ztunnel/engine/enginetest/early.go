@@ -96,6 +96,40 @@ func (by engines) earlyDataTwice(t *testing.T) {
 	}
 }
 
+// earlyDataLost: where an endpoint may have acted on what was sent, no other gets it.
+func (by engines) earlyDataLost(t *testing.T) {
+	got := make(chan []byte, 1)
+	m := by.newMesh(t, ServeTCP(t, collect(got)))
+	var asked atomic.Int32
+	m.server.d.Tunnel = func(r *engine.Record) engine.Plan {
+		if asked.Add(1) > 1 {
+			return m.deliver()
+		}
+		time.Sleep(20 * time.Millisecond) // the client's data is here by now
+		return engine.Plan{Action: engine.Refuse, Reason: reason.PolicyDeny, Status: 401}
+	}
+	m.client.d.Dial = func(*engine.Record, *engine.DialError) engine.Plan { return m.toTunnel() }
+	m.start(t)
+	c := Connect(t, m.out)
+	sent := noise(10_000)
+	if _, err := c.Write(sent); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.CloseWrite()
+	if _, err := io.ReadAll(c); err == nil { // an engine that sends nothing early may try again
+		if b := <-got; !bytes.Equal(b, sent) {
+			t.Errorf("of %d bytes %d arrived, or others", len(sent), len(b))
+		}
+		return
+	}
+	if r := m.client.d.ended(engine.Outbound, 1)[0]; r.Reason != reason.PeerRefused || r.Sent.Load() != 0 {
+		t.Errorf("%q %s, sent %d", r.Reason, r.Detail, r.Sent.Load())
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("%d tunnels", n)
+	}
+}
+
 // serverFirst: the application speaks to a client that says nothing.
 func (by engines) serverFirst(t *testing.T) {
 	app := func(c *net.TCPConn) { _, _ = c.Write([]byte("220 ready")); _, _ = io.ReadAll(c) }

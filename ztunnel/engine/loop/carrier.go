@@ -41,11 +41,13 @@ type carrier struct {
 	dirty    bool // to be flushed in this turn
 	ending   bool // its last frames are being written
 	closed   bool
+	moved    int64 // bytes since the last look
 	grace    poll.Timer
 
 	queued atomic.Int64 // bytes received and not delivered
 	free   atomic.Int32 // how many tunnels may be opened
 	dead   atomic.Bool  // no more tunnels go through it
+	hot    atomic.Bool  // it moves as much as a worker can, nearly
 }
 
 // start begins to carry, on the worker.
@@ -68,7 +70,7 @@ func (c *carrier) start(accepts bool) error {
 
 // Ready is told of the socket's events.
 func (c *carrier) Ready(ev poll.Events) {
-	if ev.Ended() {
+	if ev.Ended() || ev.Urgent() {
 		c.hup = true
 	}
 	if ev.Writable() && c.stuck {
@@ -162,5 +164,9 @@ func (c *carrier) close() {
 		c.p.e.legs.Remove(c.leg)
 	}
 	c.p.Usage.Tunnels.Add(-1)
+	if c.of == nil {
+		c.p.inside.Leave()
+		return
+	}
 	c.p.e.finish(c.p)
 }

@@ -57,7 +57,7 @@ func (l *pool) connection(ctx context.Context, w *poolDial, d engine.Dial) (c *c
 	defer func() {
 		if derr != nil {
 			p.Usage.Tunnels.Add(-1)
-			p.e.finish(p)
+			p.inside.Leave()
 		}
 	}()
 	own, err := p.cert(ctx)

@@ -20,7 +20,7 @@ type end struct {
 
 	added    bool // to the worker's loop
 	readable bool // the last read did not say that there is no more
-	hup      bool // nothing comes after what can be read now
+	hup      bool // a short read does not say that there is no more: the end is behind it, or was urgent data
 	bulk     bool // the last read filled the buffer
 	eof      bool // the end was read
 	stuck    bool // the socket is full
@@ -48,7 +48,7 @@ func (x *end) broken(err error) { x.f.fail(outcome.Broken(x.name(), err)) }
 
 // Ready is told of the socket's events.
 func (x *end) Ready(ev poll.Events) {
-	if ev.Ended() {
+	if ev.Ended() || ev.Urgent() {
 		x.hup = true
 	}
 	if ev.Writable() && x.stuck {

@@ -46,8 +46,9 @@ func (l *pool) key(d *engine.Dial) poolKey {
 	return poolKey{l.p.Identity, strings.Join(d.Peers, "\x00"), d.To}
 }
 
-// take claims room for a tunnel. If there is none it returns the dial to wait for, which it starts if need
-// be: f's attempt learns what comes of it.
+// take claims room for a tunnel. If there is none it returns the dial to wait for: f's attempt learns what
+// comes of it. A dial is started if there is no room, or if all that have some are so busy that another
+// worker should help.
 func (l *pool) take(f *flow) (*carrier, *poolDial) {
 	d := &f.rec.Attempt.Dial
 	key := l.key(d)
@@ -60,13 +61,14 @@ func (l *pool) take(f *flow) (*carrier, *poolDial) {
 		t = &target{}
 		l.targets[key] = t
 	}
-	if c := t.pick(now, newest); c != nil {
-		c.claimed++
-		return c, nil
-	}
-	if t.dial == nil {
+	c := t.pick(now, newest)
+	if t.dial == nil && (c == nil || c.hot.Load() && len(t.conns) < len(l.p.e.workers)) {
 		t.dial = &poolDial{first: f}
 		l.start(t, *d, f.w.Load())
+	}
+	if c != nil {
+		c.claimed++
+		return c, nil
 	}
 	t.dial.waiters = append(t.dial.waiters, f)
 	return nil, t.dial
@@ -75,7 +77,7 @@ func (l *pool) take(f *flow) (*carrier, *poolDial) {
 // start dials for all who wait, whatever becomes of the flow that came first. mu is held.
 func (l *pool) start(t *target, d engine.Dial, near *worker) {
 	w := t.dial
-	if l.closed || !l.p.e.begin(l.p) {
+	if l.closed || !l.p.inside.Enter() {
 		w.err = &engine.DialError{Reason: reason.PodGone, Err: errors.New("the pod is gone")}
 		go l.dialed(t, w)
 		return
@@ -130,15 +132,22 @@ func (l *pool) discard(c *carrier) {
 	c.goAway()
 }
 
-// pick returns the newest connection with room, and retires those that are not to be used again.
+// pick returns the newest connection with room, if possible one that is not hot, and retires those that
+// are not to be used again.
 func (t *target) pick(now time.Time, newest *identity.Cert) (found *carrier) {
 	t.conns = slices.DeleteFunc(t.conns, func(c *carrier) bool { return c.retire(now, newest) })
 	for _, c := range slices.Backward(t.conns) {
-		if c.free.Load() > c.claimed {
+		if c.free.Load() <= c.claimed {
+			continue
+		}
+		if !c.hot.Load() {
 			return c
 		}
+		if found == nil {
+			found = c
+		}
 	}
-	return nil
+	return found
 }
 
 // retire reports whether the connection is of no more use, and if so says goodbye: it ends, broken, near

@@ -9,7 +9,7 @@ import (
 // Events says what a descriptor is ready for.
 type Events uint32
 
-const interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+const interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET
 
 // Readable reports whether a read will tell something: data, the end, or an error.
 func (e Events) Readable() bool {
@@ -21,6 +21,10 @@ func (e Events) Writable() bool { return e&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPO
 
 // Ended reports whether nothing comes after what can be read now.
 func (e Events) Ended() bool { return e&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 }
+
+// Urgent reports whether there is urgent data: a read stops at its mark, so a short one does not say that
+// there is no more.
+func (e Events) Urgent() bool { return e&unix.EPOLLPRI != 0 }
 
 // Failed reports whether the descriptor has an error to tell.
 func (e Events) Failed() bool { return e&unix.EPOLLERR != 0 }
