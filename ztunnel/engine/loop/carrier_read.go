@@ -37,6 +37,7 @@ func (c *carrier) read() {
 			c.lost(readError(errno))
 			return
 		}
+		c.moved += int64(n)
 		c.readable = kept+n == len(b) || c.hup
 		used, err := c.in.Open(b[:kept+n], c.text)
 		w.deliver()

@@ -72,6 +72,7 @@ func (c *carrier) write() bool {
 			c.unwritable(os.NewSyscallError("write", errno))
 			return false
 		default:
+			c.moved += int64(n)
 			c.out.Sent(n)
 			c.mux.Sent(n)
 		}

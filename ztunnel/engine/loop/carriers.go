@@ -28,6 +28,9 @@ func (p *pod) carry(c *carrier, accepts bool) error {
 	return err
 }
 
+// nodeQueued is how many bytes all tunnels of the node may queue.
+const nodeQueued = 512 << 20
+
 // addCarrier reports whether the connection may carry.
 func (p *pod) addCarrier(c *carrier) bool {
 	p.mu.Lock()
@@ -69,11 +72,8 @@ func (p *pod) distrust(own *identity.Cert, now time.Time) {
 	}
 }
 
-// boundQueues counts what the pod's tunnels have queued; beyond its budget the connection with most is cut,
-// and with it the readers that are too slow.
-func (p *pod) boundQueues() {
-	var sum, most int64
-	var worst *carrier
+// queued counts what the pod's tunnels have queued.
+func (p *pod) queued() (sum, most int64, worst *carrier) {
 	for _, c := range p.allCarriers() {
 		n := c.queued.Load()
 		if sum += n; n > most {
@@ -81,11 +81,32 @@ func (p *pod) boundQueues() {
 		}
 	}
 	p.Usage.Queued.Store(sum)
-	if p.Limits.Queued == 0 || sum <= p.Limits.Queued || worst == nil {
-		return
+	return sum, most, worst
+}
+
+// boundQueues cuts the connection with most queued, and with it the readers that are too slow, where a pod
+// is beyond its budget, or all of them together are beyond the node's.
+func (e *Engine) boundQueues() {
+	var total, longest int64
+	var worst *carrier
+	for _, p := range e.allPods() {
+		sum, most, c := p.queued()
+		if p.Limits.Queued > 0 && sum > p.Limits.Queued && c != nil {
+			e.overflow(c, most, "the pod's tunnels have queued too much")
+			continue
+		}
+		if total += sum; most > longest {
+			longest, worst = most, c
+		}
 	}
-	p.e.opts.Log.Warn("cut the tunnel connection with the longest queue", "pod", p.UID, "queued", sum, "cut", most)
-	worst.post(func() { worst.overflow("the pod's tunnels have queued too much") })
+	if total > nodeQueued && worst != nil {
+		e.overflow(worst, longest, "the node's tunnels have queued too much")
+	}
+}
+
+func (e *Engine) overflow(c *carrier, queued int64, detail string) {
+	e.opts.Log.Warn("cut the tunnel connection with the longest queue", "pod", c.p.UID, "queued", queued, "why", detail)
+	c.post(func() { c.overflow(detail) })
 }
 
 // overflow ends the flows that a connection carries, and the connection.

@@ -43,6 +43,9 @@ func (p *chunkPool) put(c *chunk) {
 	}
 }
 
+// slim lets go of what is free.
+func (p *chunkPool) slim() { p.free, p.count = nil, 0 }
+
 // push copies b to the end.
 func (p *chunkPool) push(q *chunks, b []byte) {
 	q.n += len(b)

@@ -186,6 +186,7 @@ func (e *Engine) sweep(ctx context.Context) {
 			for _, p := range e.allPods() {
 				p.sweep(e.opts.Now())
 			}
+			e.boundQueues()
 		}
 	}
 }

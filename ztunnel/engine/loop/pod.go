@@ -105,5 +105,4 @@ func (p *pod) end(why *outcome.End) {
 func (p *pod) sweep(now time.Time) {
 	p.stock.shrink()
 	p.pool.sweep(now)
-	p.boundQueues()
 }

@@ -33,6 +33,16 @@ type poolKey struct {
 type target struct {
 	conns []*carrier // that take tunnels, the oldest first
 	dial  *poolDial  // one at a time; nil: none
+	grown time.Time  // when a connection was last dialed to help others
+}
+
+// overworked reports whether another connection would help the best that there is.
+func (t *target) overworked(c *carrier, now time.Time, workers int) bool {
+	if !c.hot.Load() || len(t.conns) >= workers || now.Sub(t.grown) < tickEvery {
+		return false
+	}
+	t.grown = now
+	return true
 }
 
 // pooled is what the pool keeps of a connection, under its mutex.
@@ -62,7 +72,7 @@ func (l *pool) take(f *flow) (*carrier, *poolDial) {
 		l.targets[key] = t
 	}
 	c := t.pick(now, newest)
-	if t.dial == nil && (c == nil || c.hot.Load() && len(t.conns) < len(l.p.e.workers)) {
+	if t.dial == nil && (c == nil || t.overworked(c, now, len(l.p.e.workers))) {
 		t.dial = &poolDial{first: f}
 		l.start(t, *d, f.w.Load())
 	}

@@ -39,14 +39,17 @@ func (p *pod) socket(w *worker, family int) (int, error) {
 }
 
 func (s *stock) take(w *worker, family int) (int, error) {
-	if s.p.NetNS == nil {
-		return netsock.New(family)
+	if w != nil && w.Leaving() {
+		return -1, netsock.ErrAstray // this thread is in another pod's namespace
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sh := &s.shelf[0]
 	if family == unix.AF_INET6 {
 		sh = &s.shelf[1]
+	}
+	if s.p.NetNS == nil {
+		return netsock.New(family)
 	}
 	sh.asked++
 	if len(sh.fds) == 0 {

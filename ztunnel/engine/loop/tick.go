@@ -1,9 +1,18 @@
 package loop
 
-import "time"
+import (
+	"time"
 
-// tickEvery is how often a worker looks after its connections.
-const tickEvery = time.Second
+	"github.com/ambitmesh/ambit/internal/record"
+)
+
+const (
+	// tickEvery is how often a worker looks after its connections.
+	tickEvery = time.Second
+	// hotBytes is how much a connection moves between two looks when it is hot: a good part of what one
+	// CPU can seal and open.
+	hotBytes = 128 << 20
+)
 
 // carries has the worker look after a connection.
 func (w *worker) carries(c *carrier) {
@@ -20,13 +29,23 @@ func (w *worker) dropped(c *carrier) {
 	}
 }
 
+// slim gives memory back after a busy time.
+func (w *worker) slim() {
+	w.records = record.Pool{}
+	w.chunks.slim()
+}
+
 // look pings peers, finds dead ones, and sees to drains and certificates' ends.
 func (w *worker) look() {
 	now := w.e.opts.Now()
+	var moved int64
 	for c := range w.carriers {
 		if c.closed {
 			continue
 		}
+		moved += c.moved
+		c.hot.Store(c.moved > hotBytes)
+		c.moved = 0
 		if c.of != nil && now.After(c.peer.Chain[0].NotAfter) {
 			c.mux.GoAway() // the peer has a new certificate by now, or no right to go on
 			c.mark()
@@ -35,6 +54,9 @@ func (w *worker) look() {
 			_ = c.mux.Tick(now)
 			c.mark()
 		}
+	}
+	if moved == 0 {
+		w.slim()
 	}
 	if len(w.carriers) > 0 {
 		w.After(&w.tick, tickEvery, w.look)

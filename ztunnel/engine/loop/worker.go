@@ -70,7 +70,7 @@ func (e *Engine) spread(from *worker) *worker {
 
 // crowd is how many flows more than another's a worker may have before new ones go there: moving costs a
 // wake-up.
-const crowd = 16
+const crowd = 4
 
 // place returns the worker for a new relay: here, unless here is crowded.
 func (e *Engine) place(here *worker) *worker {

@@ -114,6 +114,9 @@ func (l *Loop) Run() {
 // end with it.
 func (l *Loop) Leave() { l.leave = true }
 
+// Leaving reports whether this turn is the goroutine's last.
+func (l *Loop) Leaving() bool { return l.leave }
+
 // Stop ends the loop and returns when it has ended. What was posted before is still done.
 func (l *Loop) Stop() {
 	l.Post(func() { l.quit = true })
