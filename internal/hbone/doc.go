@@ -7,4 +7,5 @@
 //
 // One goroutine per connection reads. Writes need none while idle: the goroutine that has something
 // to send writes it itself, or a short-lived one gathers the frames of many streams into one write.
+// mux is the same endpoint for event loops; what the two share is in h2.
 package hbone

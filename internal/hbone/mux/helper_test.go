@@ -136,7 +136,11 @@ type end struct {
 
 func newEnd(server bool, cfg hbone.Config) *end {
 	e := &end{out: &outbox{}, ev: newEvents()}
-	e.Conn = newConn(e.out, e.ev, cfg, server)
+	if server {
+		e.Conn = NewServer(e.out, e.ev, cfg)
+	} else {
+		e.Conn = NewClient(e.out, e.ev, cfg)
+	}
 	return e
 }
 
