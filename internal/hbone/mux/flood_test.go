@@ -25,92 +25,6 @@ func request(id uint32, last bool) http2.HeadersFrameParam {
 // frozen is a clock on which no allowance comes back.
 func frozen() time.Time { return time.Unix(1, 0) }
 
-// attack is what a rogue client does, frame by frame, until the server has had enough.
-type attack struct {
-	name  string
-	begin func(*rogue)
-	again func(r *rogue, i int)
-	times int
-	want  http2.ErrCode
-	mute  bool // the client never reads
-	keep  bool // the server's application never reads
-}
-
-func attacks() []attack {
-	const calm, many = http2.ErrCodeEnhanceYourCalm, 1e5
-	return []attack{
-		{name: "pings", again: func(r *rogue, _ int) { _ = r.WritePing(false, [8]byte{}) }, times: many, want: calm},
-		{name: "pings unread", again: func(r *rogue, _ int) { _ = r.WritePing(false, [8]byte{}) }, times: 1001, want: calm, mute: true},
-		{name: "settings", again: func(r *rogue, _ int) { _ = r.WriteSettings() }, times: many, want: calm},
-		{name: "settings unread", again: func(r *rogue, _ int) { _ = r.WriteSettings() }, times: 1001, want: calm, mute: true},
-		{name: "rapid reset", again: func(r *rogue, i int) {
-			_ = r.WriteHeaders(request(uint32(2*i+1), false))
-			_ = r.WriteRSTStream(uint32(2*i+1), http2.ErrCodeCancel)
-		}, times: many, want: calm},
-		{name: "malformed requests", again: func(r *rogue, i int) {
-			_ = r.WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(2*i + 1), BlockFragment: []byte{0x82}, EndHeaders: true})
-		}, times: many, want: calm},
-		{name: "too many streams", again: func(r *rogue, i int) {
-			_ = r.WriteHeaders(request(uint32(2*i+1), false))
-		}, times: many, want: calm},
-		{name: "empty data", begin: func(r *rogue) { _ = r.WriteHeaders(request(1, false)) },
-			again: func(r *rogue, _ int) { _ = r.WriteData(1, false, nil) }, times: many, want: calm},
-		{name: "padding only", begin: func(r *rogue) { _ = r.WriteHeaders(request(1, false)) },
-			again: func(r *rogue, _ int) { _ = r.WriteDataPadded(1, false, nil, make([]byte, 9)) }, times: many, want: calm},
-		{name: "window updates", again: func(r *rogue, _ int) { _ = r.WriteWindowUpdate(0, 1) }, times: many, want: calm},
-		{name: "priorities", again: func(r *rogue, _ int) { _ = r.WritePriority(1, http2.PriorityParam{StreamDep: 3}) }, times: many, want: calm},
-		{name: "unknown frames", again: func(r *rogue, _ int) { _ = r.WriteRawFrame(99, 0, 0, nil) }, times: many, want: calm},
-		{name: "frames on a closed stream", begin: func(r *rogue) {
-			_ = r.WriteHeaders(request(1, false))
-			_ = r.WriteRSTStream(1, http2.ErrCodeCancel)
-		}, again: func(r *rogue, _ int) { _ = r.WriteData(1, false, []byte("x")) }, times: many, want: calm},
-		{name: "empty continuations", begin: func(r *rogue) {
-			_ = r.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: connect()})
-		}, again: func(r *rogue, _ int) { _ = r.WriteContinuation(1, false, nil) }, times: many, want: calm},
-		{name: "endless headers", begin: func(r *rogue) {
-			_ = r.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: connect()})
-		}, again: func(r *rogue, _ int) { _ = r.WriteContinuation(1, false, make([]byte, 16000)) }, times: 100, want: calm},
-		{name: "window overflow", again: func(r *rogue, _ int) { _ = r.WriteWindowUpdate(0, 1<<31-1) }, times: 2, want: http2.ErrCodeFlowControl},
-		{name: "connection window exceeded", keep: true, again: func(r *rogue, i int) {
-			if i%16 == 0 {
-				_ = r.WriteHeaders(request(uint32(i/8+1), false))
-			}
-			_ = r.WriteData(uint32(i/16*2+1), false, make([]byte, 16384))
-		}, times: 100, want: http2.ErrCodeFlowControl},
-		{name: "data on stream 0", again: func(r *rogue, _ int) { _ = r.WriteData(0, false, []byte("x")) }, times: 1, want: http2.ErrCodeProtocol},
-		{name: "data on no stream", again: func(r *rogue, _ int) { _ = r.WriteData(9, false, []byte("x")) }, times: 1, want: http2.ErrCodeProtocol},
-		{name: "reset of no stream", again: func(r *rogue, _ int) { _ = r.WriteRSTStream(9, 0) }, times: 1, want: http2.ErrCodeProtocol},
-		{name: "window of no stream", again: func(r *rogue, _ int) { _ = r.WriteWindowUpdate(9, 1) }, times: 1, want: http2.ErrCodeProtocol},
-		{name: "even stream", again: func(r *rogue, _ int) { _ = r.WriteHeaders(request(2, false)) }, times: 1, want: http2.ErrCodeProtocol},
-		{name: "headers on stream 0", again: func(r *rogue, _ int) { _ = r.WriteHeaders(request(0, false)) }, times: 1, want: http2.ErrCodeProtocol},
-		{name: "push promise", again: func(r *rogue, _ int) {
-			_ = r.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, BlockFragment: connect(), EndHeaders: true})
-		}, times: 1, want: http2.ErrCodeProtocol},
-		{name: "stray continuation", again: func(r *rogue, _ int) { _ = r.WriteContinuation(1, true, nil) }, times: 1, want: http2.ErrCodeProtocol},
-		{name: "broken header block", begin: func(r *rogue) {
-			_ = r.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: connect()})
-		}, again: func(r *rogue, _ int) { _ = r.WriteData(1, false, nil) }, times: 1, want: http2.ErrCodeProtocol},
-		{name: "continuation of another stream", begin: func(r *rogue) {
-			_ = r.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: connect()})
-		}, again: func(r *rogue, _ int) { _ = r.WriteContinuation(3, true, nil) }, times: 1, want: http2.ErrCodeProtocol},
-		{name: "too much padding", begin: func(r *rogue) { _ = r.WriteHeaders(request(1, false)) },
-			again: func(r *rogue, _ int) { _ = r.WriteRawFrame(http2.FrameData, http2.FlagDataPadded, 1, []byte{2, 0}) }, times: 1, want: http2.ErrCodeProtocol},
-		{name: "no pad length", begin: func(r *rogue) { _ = r.WriteHeaders(request(1, false)) },
-			again: func(r *rogue, _ int) { _ = r.WriteRawFrame(http2.FrameData, http2.FlagDataPadded, 1, nil) }, times: 1, want: http2.ErrCodeFrameSize},
-		{name: "huge frame", again: func(r *rogue, _ int) { _ = r.WriteRawFrame(99, 0, 0, make([]byte, 20000)) }, times: 1, want: http2.ErrCodeFrameSize},
-		{name: "short ping", again: func(r *rogue, _ int) { _ = r.WriteRawFrame(http2.FramePing, 0, 0, make([]byte, 7)) }, times: 1, want: http2.ErrCodeFrameSize},
-		{name: "zero window update", again: func(r *rogue, _ int) {
-			_ = r.WriteRawFrame(http2.FrameWindowUpdate, 0, 0, make([]byte, 4))
-		}, times: 1, want: http2.ErrCodeProtocol},
-		{name: "bad setting", again: func(r *rogue, _ int) {
-			_ = r.WriteSettings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 1})
-		}, times: 1, want: http2.ErrCodeProtocol},
-		{name: "bad hpack", again: func(r *rogue, _ int) {
-			_ = r.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{0xff, 0xff, 0xff}, EndHeaders: true})
-		}, times: 1, want: http2.ErrCodeCompression},
-	}
-}
-
 // TestHostilePeers: what breaks the protocol or floods costs the connection, with the right code.
 func TestHostilePeers(t *testing.T) {
 	for _, a := range attacks() {
@@ -275,5 +189,65 @@ func TestReplies(t *testing.T) {
 	}
 	if errors.Is(s.Err(), h2.ErrStuck) || s.Err() != nil {
 		t.Error(s.Err())
+	}
+}
+
+// TestHostileServers: a client is as strict.
+func TestHostileServers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		do   func(*rogue)
+		want http2.ErrCode
+	}{
+		"push promise": {func(r *rogue) {
+			_ = r.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, BlockFragment: connect(), EndHeaders: true})
+		}, http2.ErrCodeProtocol},
+		"push enabled": {func(r *rogue) {
+			_ = r.WriteSettings(http2.Setting{ID: http2.SettingEnablePush, Val: 1})
+		}, http2.ErrCodeProtocol},
+		"a stream of its own":        {func(r *rogue) { _ = r.WriteHeaders(request(2, false)) }, http2.ErrCodeProtocol},
+		"answer to nothing":          {func(r *rogue) { _ = r.WriteHeaders(request(3, false)) }, http2.ErrCodeProtocol},
+		"data on no stream":          {func(r *rogue) { _ = r.WriteData(3, false, []byte("x")) }, http2.ErrCodeProtocol},
+		"initial window overflows":   {overflow, http2.ErrCodeFlowControl},
+		"initial window is too wide": {func(r *rogue) { _ = r.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 31}) }, http2.ErrCodeFlowControl},
+		"early answers": {func(r *rogue) {
+			for range 5000 {
+				_ = r.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: encode(":status", "103"), EndHeaders: true})
+			}
+		}, http2.ErrCodeEnhanceYourCalm},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newEnd(false, hbone.Config{Now: frozen})
+			if _, err := c.Open(&hbone.Request{Authority: "a:1"}, nil); err != nil {
+				t.Fatal(err)
+			}
+			r := newRogue(false)
+			tc.do(r)
+			feed(c, r.take(), 5)
+			if code := lastCode(t, c.out.take()); code != tc.want || !errors.Is(c.ev.errs[1], hbone.ErrConnLost) {
+				t.Errorf("GOAWAY %v, want %v; stream: %v", code, tc.want, c.ev.errs[1])
+			}
+		})
+	}
+}
+
+// overflow widens a stream to its limit, and then all streams.
+func overflow(r *rogue) {
+	_ = r.WriteWindowUpdate(1, 1<<31-1-65535)
+	_ = r.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 65536})
+}
+
+// TestDataBeforeAnswer: bytes of a tunnel that nobody has agreed to break it off.
+func TestDataBeforeAnswer(t *testing.T) {
+	c := newEnd(false, hbone.Config{})
+	if _, err := c.Open(&hbone.Request{Authority: "a:1"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	r := newRogue(false)
+	_ = r.WriteData(1, false, []byte("x"))
+	if err := c.Receive(r.take()); err != nil || c.ev.errs[1] == nil || len(c.ev.data[1]) != 0 {
+		t.Errorf("%v, %v", err, c.ev)
+	}
+	if code := resetCode(t, c.out.take()); code != http2.ErrCodeProtocol {
+		t.Errorf("RST_STREAM %v", code)
 	}
 }
