@@ -58,7 +58,7 @@ func (g *generator) result(ctx context.Context, d time.Duration) (*load.Result, 
 
 const lead = 200 * time.Millisecond // of a load in the background
 
-const fewest = 80 // operations; with less, the whole machine stood still
+const fewest = 40 // operations; with less, the whole machine stood still
 
 // measure runs one workload over one chain; once more, and again, if the machine stood still.
 func (w *world) measure(ctx context.Context, c chain, l workload, each time.Duration) (s []report.Sample, err error) {

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -39,6 +40,7 @@ func parse(args []string) (options, error) {
 	f.DurationVar(&o.each, "each", 500*time.Millisecond, "counted time of one measurement")
 	f.StringVar(&o.only, "only", "", "only the workloads whose name contains this")
 	chains := f.String("chains", "", "only these chains, and those they are compared with; separated by commas")
+	workloads := f.String("workloads", "", "sizes of snapshots, separated by commas; default 1 to 100,000 workloads")
 	steps := f.String("steps", strings.Join(allSteps, ","), "what to measure, separated by commas")
 	f.IntVar(&o.nice, "nice", -10, "priority of all that is measured")
 	f.BoolVar(&o.pin, "pin", true, "give each of the two machines one half of the CPUs")
@@ -47,6 +49,16 @@ func parse(args []string) (options, error) {
 	}
 	if *chains != "" {
 		o.chains = strings.Split(*chains, ",")
+	}
+	if *workloads != "" {
+		o.workloads = nil
+		for s := range strings.SplitSeq(*workloads, ",") {
+			n, err := strconv.Atoi(s)
+			if err != nil {
+				return o, fmt.Errorf("--workloads: %w", err)
+			}
+			o.workloads = append(o.workloads, n)
+		}
 	}
 	for s := range strings.SplitSeq(*steps, ",") {
 		if !slices.Contains(allSteps, s) {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +40,7 @@ func (r *runner) snapshot(ctx context.Context) (err error) {
 				return err
 			}
 		}
-		if err := w.lab.Remove(x.what); err != nil {
+		if err := w.apply(x.what, nil); err != nil {
 			return err
 		}
 	}
@@ -66,7 +68,7 @@ func (r *runner) sized(ctx context.Context, w *world, c chain, size string) erro
 	for round := range r.o.rounds {
 		for _, l := range jobs {
 			for _, c := range []chain{w.chain(report.Direct), c} {
-				s, err := w.measure(ctx, c, l, r.o.each/2)
+				s, err := w.measure(ctx, c, l, r.o.each)
 				if err != nil {
 					r.fail(c.name, l.name, err)
 					continue
@@ -83,17 +85,17 @@ const snapshotLimit = 3 * time.Minute
 
 // putWorkloads describes workloads that nobody calls.
 func (w *world) putWorkloads(ctx context.Context, c chain, n int) error {
-	var b strings.Builder
+	docs := make([]string, 0, n)
 	at := func(i int) string { return fmt.Sprintf("10.%d.%d.%d", 200+i>>16, i>>8&255, i&255) }
 	for i := range n {
-		fmt.Fprintf(&b, `---
-apiVersion: networking.istio.io/v1
-kind: WorkloadEntry
-metadata: {name: w%d, namespace: crowd}
-spec: {address: %s, serviceAccount: sa%d, labels: {app: a%d}}
-`, i, at(i), i%100, i%100)
+		docs = append(docs, fmt.Sprintf(`apiVersion: v1
+kind: Pod
+metadata: {name: w%[1]d, namespace: crowd, uid: w%[1]d, labels: {app: a%[2]d}}
+spec: {nodeName: elsewhere, serviceAccountName: sa%[2]d, containers: [{name: app, image: app}]}
+status: {phase: Running, podIP: %[3]s, podIPs: [{ip: %[3]s}], conditions: [{type: Ready, status: "True"}]}
+`, i, i%100, at(i)))
 	}
-	if err := w.lab.Apply("workload", b.String()); err != nil {
+	if err := w.apply("workload", docs); err != nil {
 		return err
 	}
 	return w.known(ctx, c, func(node *lab.Node) error {
@@ -114,10 +116,9 @@ spec: {address: %s, serviceAccount: sa%d, labels: {app: a%d}}
 
 // putPolicies describes policies of the server's namespace: each is judged at every connection.
 func (w *world) putPolicies(ctx context.Context, c chain, n int) error {
-	var b strings.Builder
+	docs := make([]string, 0, n)
 	for i := range n {
-		fmt.Fprintf(&b, `---
-apiVersion: security.istio.io/v1
+		docs = append(docs, fmt.Sprintf(`apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: p%d, namespace: %s}
 spec:
@@ -125,9 +126,9 @@ spec:
   rules:
   - from: [{source: {principals: ["cluster.local/ns/crowd/sa/sa%d"]}}]
     to: [{operation: {ports: ["%d"]}}]
-`, i, meshNamespace, i, serverBase+i%10)
+`, i, meshNamespace, i, serverBase+i%10))
 	}
-	if err := w.lab.Apply("policy", b.String()); err != nil {
+	if err := w.apply("policy", docs); err != nil {
 		return err
 	}
 	far := w.lab.Node(strings.TrimSuffix(c.client.Node.Name, "-a") + "-b")
@@ -145,6 +146,29 @@ spec:
 		}
 		return nil
 	}, far)
+}
+
+const perFile = 2000 // documents
+
+// apply replaces all files of objects whose name starts with a word.
+func (w *world) apply(name string, docs []string) error {
+	old, err := filepath.Glob(filepath.Join(w.lab.ObjectsDir(), name+"-*.yaml"))
+	if err != nil {
+		return fmt.Errorf("list objects: %w", err)
+	}
+	files := 0
+	for part := range slices.Chunk(docs, perFile) {
+		if err := w.lab.Apply(fmt.Sprintf("%s-%d", name, files), strings.Join(part, "---\n")); err != nil {
+			return err
+		}
+		files++
+	}
+	for i := files; i < len(old); i++ {
+		if err := w.lab.Remove(fmt.Sprintf("%s-%d", name, i)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *world) known(ctx context.Context, c chain, check func(*lab.Node) error, nodes ...*lab.Node) error {
