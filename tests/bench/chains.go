@@ -18,6 +18,7 @@ type chain struct {
 	name, what string
 	client     *lab.Pod
 	other      *lab.Pod // a second client on the client's node
+	server     *lab.Pod
 	to         netip.Addr
 	base       int
 	proxies    []string // cgroups of what carries the bytes
@@ -29,6 +30,15 @@ type chain struct {
 
 func (c chain) at(role int) string {
 	return netip.AddrPortFrom(c.to, uint16(c.base+role)).String()
+}
+
+// everything is the cgroups of clients, servers and what stands between them.
+func (c chain) everything() []string {
+	out := []string{c.client.Cgroup(), c.server.Cgroup()}
+	if c.pair {
+		return out // the proxies are in the pods
+	}
+	return append(append(out, c.proxies...), c.agents...)
 }
 
 // plain makes the pods without a mesh, and what relays between them. Relays stand in the pods' own
@@ -47,8 +57,8 @@ func (w *world) plain(ctx context.Context, p plan) error {
 		return err
 	}
 	w.chains = append(w.chains,
-		chain{name: report.Direct, what: "no proxy, across nodes", client: client, other: client, to: server.V4, base: serverBase},
-		chain{name: report.Node, what: "no proxy, both pods on one node", client: client, other: client, to: near.V4, base: serverBase})
+		chain{name: report.Direct, what: "no proxy, across nodes", client: client, other: client, server: server, to: server.V4, base: serverBase},
+		chain{name: report.Node, what: "no proxy, both pods on one node", client: client, other: client, server: near, to: near.V4, base: serverBase})
 	base := 9000
 	if p.relays {
 		if err := w.relays(ctx, client, server, base); err != nil {
@@ -120,7 +130,7 @@ func (w *world) halves(ctx context.Context, c chain, server *lab.Pod, near, far 
 		}
 		c.proxies = append(c.proxies, dir)
 	}
-	c.other, c.to, c.pair = c.client, loopback, true
+	c.other, c.server, c.to, c.pair = c.client, server, loopback, true
 	if err := up(ctx, c); err != nil {
 		said, readErr := os.ReadFile(w.lab.LogFile(c.name + "-" + c.client.Name))
 		return errors.Join(fmt.Errorf("%w: %s", err, said), readErr)

@@ -125,7 +125,7 @@ func (w *world) restart(ctx context.Context, engine, debug string) error {
 }
 
 func (w *world) visit(ctx context.Context, c chain, addrs []string) (*load.Result, error) {
-	g, err := w.start(c.client, append([]string{"visit", "64"}, addrs...), nil)
+	g, err := w.start(c.client, append([]string{"visit", "64"}, addrs...))
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (r *runner) fresh(ctx context.Context, w *world, round int) {
 			continue
 		}
 		for _, workload := range []string{coldHybrid, coldPlain} {
-			s := report.Sample{Workload: workload, Chain: t.Name, Metric: "cpu", Unit: perCold, Value: res.CPU / float64(res.Count) * 1e3}
+			s := report.Sample{Workload: workload, Chain: t.Name, Metric: "cpu", Unit: perCold, Value: res.CPU[0] / float64(res.Count) * 1e3}
 			r.add(round, s)
 			s.Metric, s.Unit, s.Value = "p50", "us", res.P50
 			r.add(round, s)
@@ -159,7 +159,7 @@ func (w *world) freshOf(ctx context.Context, c chain, each time.Duration) (*load
 		return nil, err
 	}
 	res, err := g.result(ctx, each)
-	if err == nil && res.Count == 0 {
+	if err == nil && (res.Count == 0 || len(res.CPU) != 1) {
 		err = errors.New("nothing was done")
 	}
 	return res, err

@@ -21,12 +21,16 @@ type generator struct {
 	out, err bytes.Buffer
 }
 
-// start starts a job in a pod over a chain. Its result says how much CPU the cgroups used meanwhile.
-func (w *world) start(pod *lab.Pod, args, watched []string) (*generator, error) {
+// start starts a job in a pod over a chain. Its result says how much CPU each group of cgroups used meanwhile.
+func (w *world) start(pod *lab.Pod, args []string, watched ...[]string) (*generator, error) {
 	g := &generator{}
 	var env []string
 	if len(watched) > 0 {
-		env = []string{load.CPUVar + "=" + strings.Join(watched, ":")}
+		var groups []string
+		for _, g := range watched {
+			groups = append(groups, strings.Join(g, ":"))
+		}
+		env = []string{load.CPUVar + "=" + strings.Join(groups, ";")}
 	}
 	err := w.places.on(w.places.of(pod.Node.Name), func() (err error) {
 		g.p, err = pod.Start(lab.Command{Args: append([]string{w.exe, "load"}, args...), Env: env, Stdout: &g.out, Stderr: &g.err})
@@ -84,12 +88,12 @@ func (w *world) once(ctx context.Context, c chain, l workload, each time.Duratio
 		if b.other {
 			pod = c.other
 		}
-		if back, err = w.start(pod, b.args(c.at(b.role), each*5/4+lead), nil); err != nil {
+		if back, err = w.start(pod, b.args(c.at(b.role), each*5/4+lead)); err != nil {
 			return nil, nil, err
 		}
 		time.Sleep(lead)
 	}
-	g, err := w.start(c.client, l.job.args(c.at(l.job.role), each), slices.Concat(c.proxies, c.agents))
+	g, err := w.start(c.client, l.job.args(c.at(l.job.role), each), slices.Concat(c.proxies, c.agents), c.everything())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -137,8 +141,14 @@ func (l workload) samples(c chain, r, noise *load.Result) ([]report.Sample, erro
 	}
 	if noise != nil {
 		add("bulk meanwhile", "Gb/s", noise.Gbps)
-	} else if len(c.proxies) > 0 {
-		add("cpu", l.unit, r.CPU/done*l.per)
+		return out, nil
 	}
+	if len(r.CPU) != 2 {
+		return nil, fmt.Errorf("%d figures of CPU time", len(r.CPU))
+	}
+	if len(c.proxies) > 0 {
+		add("cpu", l.unit, r.CPU[0]/done*l.per)
+	}
+	add("cpu of all", l.unit, r.CPU[1]/done*l.per)
 	return out, nil
 }

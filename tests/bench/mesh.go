@@ -59,12 +59,12 @@ func (w *world) pair(ctx context.Context, engine string, more int) error {
 	}
 	na, nb := w.lab.Node(a), w.lab.Node(b)
 	c := chain{name: report.Mesh(engine), what: "two ztunnels (engine " + engine + "), mutual TLS, across nodes", client: client, other: other,
-		to: server.V4, base: serverBase, path: "tunnel",
+		server: server, to: server.V4, base: serverBase, path: "tunnel",
 		proxies: []string{na.Ztunnel().Cgroup(), nb.Ztunnel().Cgroup()}, agents: []string{agentOf(na), agentOf(nb)}}
 	w.chains = append(w.chains, c)
 	if w.pods["server"] != nil {
 		w.chains = append(w.chains, chain{name: "plain-" + engine, what: "the client's ztunnel alone (engine " + engine + "), to a pod that is not in the mesh",
-			client: client, other: other, to: w.pods["server"].V4, base: serverBase, path: "plain", layout: true,
+			client: client, other: other, server: w.pods["server"], to: w.pods["server"].V4, base: serverBase, path: "plain", layout: true,
 			proxies: c.proxies[:1], agents: c.agents[:1]})
 	}
 	return nil
@@ -102,7 +102,7 @@ func (w *world) single(ctx context.Context, way string) error {
 	n := w.lab.Node(way)
 	path := map[string]string{"mtls": "tunnel", "proxy": "same_node", "direct": "direct"}[way]
 	w.chains = append(w.chains, chain{name: report.Node + "-" + way, what: "both pods on one node, --same-node " + way + " (engine " + w.has.best() + ")",
-		client: client, other: other, to: server.V4, base: serverBase, path: path,
+		client: client, other: other, server: server, to: server.V4, base: serverBase, path: path,
 		proxies: []string{n.Ztunnel().Cgroup()}, agents: []string{agentOf(n)}})
 	return nil
 }

@@ -15,8 +15,27 @@ import (
 )
 
 // snapshot measures what the size of the configuration costs a connection and a message: it should cost
-// nothing.
-func (r *runner) snapshot(ctx context.Context) (err error) {
+// nothing. Each kind has a lab of its own.
+func (r *runner) snapshot(ctx context.Context) error {
+	for _, x := range []struct {
+		what  string
+		sizes []int
+		put   func(*world, context.Context, chain, int) error
+	}{
+		{report.OtherPolicies, r.o.policies, func(w *world, ctx context.Context, c chain, n int) error { return w.putPolicies(ctx, c, n, "crowd") }},
+		{report.OwnPolicies, r.o.policies, func(w *world, ctx context.Context, c chain, n int) error {
+			return w.putPolicies(ctx, c, n, meshNamespace)
+		}},
+		{report.Workloads, r.o.workloads, (*world).putWorkloads},
+	} {
+		if err := r.sizes(ctx, x.what, x.sizes, x.put); err != nil {
+			return err
+		}
+	}
+	return r.rbac()
+}
+
+func (r *runner) sizes(ctx context.Context, what string, sizes []int, put func(*world, context.Context, chain, int) error) (err error) {
 	engine := r.has.best()
 	w, err := r.build(ctx, plan{engines: []string{engine}})
 	if err != nil {
@@ -24,34 +43,21 @@ func (r *runner) snapshot(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 	c := w.chain(report.Mesh(engine))
-	for _, x := range []struct {
-		what  string
-		sizes []int
-		put   func(context.Context, chain, int) error
-	}{{"workload", r.o.workloads, w.putWorkloads}, {"policy", r.o.policies, w.putPolicies}} {
-		for _, n := range x.sizes {
-			begin := time.Now()
-			if err := x.put(ctx, c, n); err != nil {
-				r.fail(c.name, fmt.Sprintf("snapshot of %d (%s)", n, x.what), err)
-				break
-			}
-			say("%d (%s): known everywhere after %s", n, x.what, time.Since(begin).Round(10*time.Millisecond))
-			if err := r.sized(ctx, w, c, snapshotName(x.what, n)); err != nil {
-				return err
-			}
+	for _, n := range sizes {
+		begin := time.Now()
+		if err := put(w, ctx, c, n); err != nil {
+			r.fail(c.name, fmt.Sprintf("%d %s", n, what), err)
+			return ctx.Err()
 		}
-		if err := w.apply(x.what, nil); err != nil {
+		took := time.Since(begin)
+		say("%d %s: known everywhere after %s", n, what, took.Round(10*time.Millisecond))
+		size := report.Snapshot(n, what)
+		r.add(0, report.Sample{Workload: size, Chain: c.name, Metric: "known after", Unit: "s", Value: took.Seconds()})
+		if err := r.sized(ctx, w, c, size); err != nil {
 			return err
 		}
 	}
-	return r.rbac()
-}
-
-func snapshotName(what string, n int) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %s", n, strings.Replace(what+"s", "ys", "ies", 1))
+	return nil
 }
 
 // sized measures messages and connections, interleaved with no mesh, and the proxies' memory.
@@ -60,10 +66,10 @@ func (r *runner) sized(ctx context.Context, w *world, c chain, size string) erro
 	if err != nil {
 		return err
 	}
-	r.add(0, report.Sample{Workload: "snapshot of " + size, Chain: c.name, Metric: "resident", Unit: "MB", Value: full / 1e6})
+	r.add(0, report.Sample{Workload: size, Chain: c.name, Metric: "resident", Unit: "MB", Value: full / 1e6})
 	jobs := []workload{
-		{name: "snapshot of " + size + ": ping-pong 1024 B, 1 connection", job: pingpong(1, 1024), per: 1e5, unit: cpuPer100k},
-		{name: "snapshot of " + size + ": connect, request, close, 1 at once", job: connect(1, 64), per: 1e3, unit: cpuPer1k},
+		{name: size + report.SizedPing, job: pingpong(1, 1024), per: 1e5, unit: cpuPer100k},
+		{name: size + report.SizedConnect, job: connect(1, 64), per: 1e3, unit: cpuPer1k},
 	}
 	for round := range r.o.rounds {
 		for _, l := range jobs {
@@ -114,8 +120,8 @@ status: {phase: Running, podIP: %[3]s, podIPs: [{ip: %[3]s}], conditions: [{type
 	}, w.lab.Node(c.client.Node.Name))
 }
 
-// putPolicies describes policies of the server's namespace: each is judged at every connection.
-func (w *world) putPolicies(ctx context.Context, c chain, n int) error {
+// putPolicies describes policies of a namespace. Those of the server's are judged at every connection.
+func (w *world) putPolicies(ctx context.Context, c chain, n int, namespace string) error {
 	docs := make([]string, 0, n)
 	for i := range n {
 		docs = append(docs, fmt.Sprintf(`apiVersion: security.istio.io/v1
@@ -126,7 +132,7 @@ spec:
   rules:
   - from: [{source: {principals: ["cluster.local/ns/crowd/sa/sa%d"]}}]
     to: [{operation: {ports: ["%d"]}}]
-`, i, meshNamespace, i, serverBase+i%10))
+`, i, namespace, i, serverBase+i%10))
 	}
 	if err := w.apply("policy", docs); err != nil {
 		return err

@@ -13,15 +13,15 @@ import (
 
 // Result is what one run prints, as one JSON line. Latencies are in microseconds.
 type Result struct {
-	Count  int     `json:"n"`
-	Rate   float64 `json:"rps,omitempty"`
-	P50    float64 `json:"p50,omitempty"`
-	P90    float64 `json:"p90,omitempty"`
-	P99    float64 `json:"p99,omitempty"`
-	Bytes  int64   `json:"bytes,omitempty"`
-	Gbps   float64 `json:"gbps,omitempty"`
-	CPU    float64 `json:"cpu,omitempty"` // seconds that the watched cgroups used while it counted
-	Failed int     `json:"failed"`
+	Count  int       `json:"n"`
+	Rate   float64   `json:"rps,omitempty"`
+	P50    float64   `json:"p50,omitempty"`
+	P90    float64   `json:"p90,omitempty"`
+	P99    float64   `json:"p99,omitempty"`
+	Bytes  int64     `json:"bytes,omitempty"`
+	Gbps   float64   `json:"gbps,omitempty"`
+	CPU    []float64 `json:"cpu,omitempty"` // seconds that each group of cgroups used while it counted
+	Failed int       `json:"failed"`
 }
 
 // Main runs one verb of the generator and returns the process's exit code.
@@ -35,8 +35,8 @@ type Result struct {
 //	visit SIZE ADDR...             one request to each address in turn, each on a connection of its own
 //	idle ADDR CONNS                prints READY, holds until standard input ends
 //
-// CPUVar names an environment variable with the cgroups, separated by colons, whose CPU time is read at
-// the start and at the end of the counted time.
+// CPUVar names an environment variable with the cgroups whose CPU time is read at the start and at the end
+// of the counted time.
 func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	debug.SetGCPercent(-1)
 	res, err := run(args, in, out)

@@ -11,15 +11,16 @@ import (
 	"time"
 )
 
-// CPUVar is the environment variable with the watched cgroups, separated by colons.
+// CPUVar is the environment variable with the watched cgroups: groups separated by semicolons, of
+// directories separated by colons.
 const CPUVar = "BENCH_CPU_OF"
 
 // window is a measured span after a warm-up of a fifth of it. It begins when every connection is up, so
 // that no chain is charged its handshakes unless they are what is measured.
 type window struct {
 	start, from, end time.Time
-	watched          []string
-	cpu              float64
+	watched          [][]string // groups of cgroups
+	cpu              []float64
 	err              error
 	counting         bool
 }
@@ -28,7 +29,9 @@ func newWindow(d time.Duration) *window {
 	now := time.Now()
 	w := &window{start: now, from: now.Add(d / 5), end: now.Add(d + d/5)}
 	if v := os.Getenv(CPUVar); v != "" {
-		w.watched = strings.Split(v, ":")
+		for group := range strings.SplitSeq(v, ";") {
+			w.watched = append(w.watched, strings.FieldsFunc(group, func(r rune) bool { return r == ':' }))
+		}
 	}
 	return w
 }
@@ -37,15 +40,30 @@ func newWindow(d time.Duration) *window {
 func (w *window) open(now time.Time) bool {
 	if !w.counting && now.After(w.from) {
 		w.counting = true
-		w.cpu, w.err = CPU(w.watched)
+		w.cpu, w.err = w.read()
 	}
 	return now.Before(w.end)
 }
 
-// close is the CPU time since the warm-up.
-func (w *window) close() (float64, error) {
-	after, err := CPU(w.watched)
-	return after - w.cpu, errors.Join(w.err, err)
+// read is the CPU time of each group.
+func (w *window) read() ([]float64, error) {
+	out := make([]float64, len(w.watched))
+	for i, g := range w.watched {
+		var err error
+		if out[i], err = CPU(g); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// close is the CPU time of each group since the warm-up.
+func (w *window) close() ([]float64, error) {
+	after, err := w.read()
+	for i := range min(len(after), len(w.cpu)) {
+		after[i] -= w.cpu[i]
+	}
+	return after, errors.Join(w.err, err)
 }
 
 func (w *window) seconds() float64 { return w.end.Sub(w.from).Seconds() }

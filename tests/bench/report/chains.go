@@ -1,6 +1,9 @@
 package report
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Names of the chains that others are divided by.
 const (
@@ -27,3 +30,15 @@ func base(chain string) string {
 func more(metric string) bool {
 	return metric == "rate" || metric == "throughput" || metric == "bulk meanwhile"
 }
+
+// What snapshots are full of, and what is measured with them.
+const (
+	Workloads     = "workloads"
+	OtherPolicies = "policies of others"
+	OwnPolicies   = "policies of the server"
+	SizedPing     = ": ping-pong 1024 B, 1 connection"
+	SizedConnect  = ": connect, request, close, 1 at once"
+)
+
+// Snapshot names the workload of a size.
+func Snapshot(n int, what string) string { return fmt.Sprintf("snapshot of %d %s", n, what) }
