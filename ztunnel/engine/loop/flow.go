@@ -133,6 +133,7 @@ func (f *flow) stop() {
 // refuse ends a flow that carried nothing.
 func (f *flow) refuse(o outcome.End) {
 	f.ended = true
+	f.w.Load().Cancel(&f.task.timer)
 	f.task.abandon()
 	f.unsendEarly()
 	f.task = nil
