@@ -52,19 +52,36 @@ func Open(ns *netns.NS) (*Conn, error) {
 func (c *Conn) Close() error { return unix.Close(c.fd) }
 
 // Destroy ends the connection with these addresses, both sides of it hear a reset. It says whether there
-// was one.
+// was one. The kernel's own lookup by addresses falls back to listeners, and to what BPF gives for one; so the
+// connection is looked up first, and then ended by its cookie.
 func (c *Conn) Destroy(from, to netip.AddrPort) (found bool, err error) {
-	if err := c.send(destroy, unix.NLM_F_ACK, request(from, to)); err != nil {
-		return false, fmt.Errorf("destroy connection: %w", err)
+	var cookie [8]byte
+	req := request(from, to)
+	err = c.do(byFamily, 0, req, func(b []byte) {
+		if s, ok := parse(b); ok && s.From == from && s.To == to && 1<<s.State&live != 0 {
+			found = true
+			copy(cookie[:], b[44:52])
+		}
+	})
+	if err == nil && found {
+		copy(req[48:], cookie[:])
+		err = c.do(destroy, unix.NLM_F_ACK, req, func([]byte) {})
 	}
-	err = c.answers(func([]byte) {})
-	if errors.Is(err, unix.ENOENT) {
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESTALE): // it has ended by itself
 		return false, nil
-	}
-	if err != nil {
+	case err != nil:
 		return false, fmt.Errorf("destroy connection %s to %s: %w", from, to, err)
 	}
-	return true, nil
+	return found, nil
+}
+
+// do makes one request that is answered by one message.
+func (c *Conn) do(kind, flags uint16, body []byte, f func(body []byte)) error {
+	if err := c.send(kind, flags, body); err != nil {
+		return err
+	}
+	return c.answers(flags == 0, f)
 }
 
 // Each calls f for every connection.
@@ -76,7 +93,7 @@ func (c *Conn) Each(f func(Socket)) error {
 		if err := c.send(byFamily, unix.NLM_F_DUMP, req); err != nil {
 			return fmt.Errorf("list connections: %w", err)
 		}
-		err := c.answers(func(b []byte) {
+		err := c.answers(false, func(b []byte) {
 			if s, ok := parse(b); ok {
 				f(s)
 			}
@@ -90,7 +107,8 @@ func (c *Conn) Each(f func(Socket)) error {
 
 func request(from, to netip.AddrPort) []byte {
 	b := make([]byte, sizeofReq)
-	b[0], b[1] = unix.AF_INET, unix.IPPROTO_TCP
+	b[0], b[1], b[2] = unix.AF_INET, unix.IPPROTO_TCP, 1<<(infoExt-1)
+	binary.NativeEndian.PutUint32(b[4:], live)
 	if from.Addr().Is6() {
 		b[0] = unix.AF_INET6
 	}
@@ -114,8 +132,9 @@ func (c *Conn) send(kind, flags uint16, body []byte) error {
 	return unix.Sendto(c.fd, append(b, body...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 }
 
-// answers reads until the answer to the last request is over; what is left of earlier ones is passed over.
-func (c *Conn) answers(f func(body []byte)) error {
+// answers reads until the answer to the last request is over, which may be with the first message. What is
+// left of earlier requests is passed over.
+func (c *Conn) answers(first bool, f func(body []byte)) error {
 	if c.buf == nil {
 		c.buf = make([]byte, 1<<15)
 	}
@@ -130,8 +149,9 @@ func (c *Conn) answers(f func(body []byte)) error {
 		if nl, ok := from.(*unix.SockaddrNetlink); !ok || nl.Pid != 0 {
 			continue // not the kernel
 		}
-		done, err := c.packet(c.buf[:n], f)
-		if done || err != nil {
+		some := false
+		done, err := c.packet(c.buf[:n], func(b []byte) { some = true; f(b) })
+		if done || err != nil || first && some {
 			return err
 		}
 	}

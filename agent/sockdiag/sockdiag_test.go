@@ -61,9 +61,16 @@ func TestListAndDestroy(t *testing.T) {
 		if _, err := client.Read(make([]byte, 1)); err == nil {
 			t.Error("the connection lives")
 		}
-		if found, err := c.Destroy(from, to); found || err != nil {
-			t.Errorf("destroy again: %v %v", found, err)
+		for _, ends := range [][2]netip.AddrPort{{from, to}, {to, from}} { // the listener fits the latter, too
+			if found, err := c.Destroy(ends[0], ends[1]); found || err != nil {
+				t.Errorf("destroy again: %v %v", found, err)
+			}
 		}
+		again, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatalf("the listener is gone: %v", err)
+		}
+		again.Close()
 	}
 }
 

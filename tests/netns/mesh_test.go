@@ -2,6 +2,7 @@ package netns
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -49,6 +50,7 @@ func start(t *testing.T, opts lab.Options) *mesh {
 		t.Skip(whyNot)
 	}
 	opts.Bin, opts.Engine = binaries, os.Getenv("AMBIT_ENGINE")
+	opts.SameNode = cmp.Or(opts.SameNode, os.Getenv("AMBIT_SAME_NODE"))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	l, err := lab.New(ctx, opts)
