@@ -26,8 +26,8 @@ func base(chain string) string {
 	return Direct
 }
 
-// more says whether more of a metric is better.
-func more(metric string) bool {
+// More says whether more of a metric is better.
+func More(metric string) bool {
 	return metric == "rate" || metric == "throughput" || metric == "bulk meanwhile"
 }
 

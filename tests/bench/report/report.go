@@ -81,7 +81,7 @@ func (t table) better(workload, metric string) values {
 	out := values{}
 	for _, p := range Peers {
 		for round, v := range t[key{workload, p, metric}] {
-			if old, ok := out[round]; !ok || (v > old) == more(metric) {
+			if old, ok := out[round]; !ok || (v > old) == More(metric) {
 				out[round] = v
 			}
 		}

@@ -1,0 +1,78 @@
+package page
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ambitmesh/ambit/tests/bench/report"
+)
+
+func sample(workload, chain, metric string, v float64) report.Sample {
+	return report.Sample{Workload: workload, Chain: chain, Metric: metric, Unit: "us", Value: v}
+}
+
+func someRows() []report.Row {
+	return report.Rows(report.Derive([]report.Sample{
+		sample(ping(one), report.Direct, "p50", 50), sample(ping(one), report.Floor, "p50", 100),
+		sample(ping(one), "nginx", "p50", 90), sample(ping(one), "ambit-std", "p50", 80), sample(ping(one), "ambit-loop", "p50", 95),
+		sample(pooled, "nginx", "rate", 10), sample(pooled, "ambit-loop", "rate", 49),
+	}))
+}
+
+func TestTargetsSayHitMissAndNotMeasured(t *testing.T) {
+	d := &data{rows: someRows()}
+	want := map[string]string{
+		"added p50, 1 KiB, c=1 <= 0.95 F":                            "hit",      // 45 of 50
+		"added p50, 1 KiB, c=1 <= 0.85 peers":                        "**miss**", // 45 of 40
+		"new connections on pooled tunnels, 16 at once >= 5 peers":   "**miss**",
+		"new connections on pooled tunnels, 16 at once >= 1.1 F":     notMeasured,
+		"idle tunnel, user memory per proxy <= 1 KB":                 notMeasured,
+		"same node, direct, 1 KiB, c=1: p50 within 3 % of no mesh":   notMeasured,
+		"same node, proxy, 1 KiB, c=1: added p50 <= 0.6 of two hops": notMeasured,
+		"CPU per request, both proxies, c=1 <= 0.95 F":               notMeasured,
+		"cold connect, resumed, CPU <= 0.7 nginx":                    notMeasured,
+		"ping p50 during bulk <= 4 D":                                notMeasured,
+	}
+	for _, v := range d.targets() {
+		key := v.target + " " + v.goal
+		if w, ok := want[key]; ok && v.verdict != w {
+			t.Errorf("%s: %s (%s), want %s", key, v.verdict, v.measured, w)
+		}
+		delete(want, key)
+	}
+	if len(want) > 0 {
+		t.Errorf("no such targets: %v", want)
+	}
+}
+
+func TestWriteReplacesCharts(t *testing.T) {
+	dir := t.TempDir()
+	gone := filepath.Join(dir, "gone.svg")
+	if err := os.WriteFile(gone, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(dir, someRows(), report.Machine{Kernel: "9.9"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(gone); err == nil {
+		t.Error("a chart of no workload is still there")
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		_, file, ok := strings.Cut(strings.TrimSpace(line), "](")
+		if !ok || !strings.HasPrefix(line, "![") {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(dir, strings.TrimSuffix(file, ")"))); err != nil {
+			t.Errorf("the page shows %q: %v", line, err)
+		}
+	}
+	if !strings.Contains(string(b), "Linux 9.9") {
+		t.Error("the page does not describe the machine")
+	}
+}

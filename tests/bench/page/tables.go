@@ -1,0 +1,45 @@
+package page
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/ambitmesh/ambit/tests/bench/chart"
+	"github.com/ambitmesh/ambit/tests/bench/report"
+)
+
+// sidecar compares with what a proxy in each pod is known to cost: 5 to 10 ms a hop, 50 to 100 MB a pod.
+func (d *data) sidecar(b *bytes.Buffer) {
+	added, per, pods := "not measured", "not measured", "50 pods on a node"
+	if v := d.value(ping(one), d.ours(), report.AddedP50, 1e-3); v != nil {
+		added = fmt.Sprintf("%.3f ms for both hops", *v)
+	}
+	for _, w := range d.workloads() {
+		if v := d.value(w, d.ours(), "per pod", 1); v != nil {
+			per, pods = fmt.Sprintf("%.2f MB", *v), w
+		}
+	}
+	fmt.Fprintf(b, "\n## Beside a sidecar\n\nA proxy in every pod is commonly said to cost 5 to 10 ms a hop and 50 to 100 MB a pod. (That figure is not measured here.)\n\n| | a proxy in every pod | `%s` |\n|---|---|---|\n| added median latency, 1 KiB, one connection | 5 to 10 ms a hop | %s |\n| memory per pod, ztunnel and agent, %s | 50 to 100 MB | %s |\n", d.ours(), added, pods, per)
+}
+
+// layout is a table with the lines of the benchmarks of Istio's ztunnel.
+func (d *data) layout(b *bytes.Buffer) {
+	fmt.Fprint(b, "\n## In the layout of Istio's ztunnel\n\nIts own benchmarks (`benches/throughput.rs`) measure these lines; `tcp` is one ztunnel towards a pod without, `hbone` two. Its latency is that of\na write of 1 KiB, for which no answer is awaited. Its `rbac` judges a connection by 10,000 policies of 10 rules.\n\n| line | direct | tcp | hbone |\n|---|---:|---:|---:|\n")
+	engine := strings.TrimPrefix(d.ours(), report.Mesh(""))
+	cell := func(w, chain, metric, unit string) string {
+		v := d.value(w, chain, metric, 1)
+		if v == nil {
+			return "-"
+		}
+		return chart.Number(*v) + " " + unit
+	}
+	for _, l := range []struct{ name, metric, unit string }{
+		{"throughput1", "throughput", "Gb/s"}, {"throughput2", "throughput", "Gb/s"}, {"throughput8", "throughput", "Gb/s"},
+		{"latency", "p50", "µs"}, {"connections", "rate", "/s"}, {"hbone_connections", "p50", "µs"},
+	} {
+		w := "ztunnel layout: " + l.name
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", l.name, cell(w, report.Direct, l.metric, l.unit), cell(w, "plain-"+engine, l.metric, l.unit), cell(w, d.ours(), l.metric, l.unit))
+	}
+	fmt.Fprintf(b, "| rbac | %s | | |\n", cell("ztunnel layout: rbac", "judge", "each", "µs"))
+}

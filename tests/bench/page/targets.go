@@ -1,0 +1,195 @@
+package page
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ambitmesh/ambit/tests/bench/report"
+)
+
+// verdict of one condition.
+type verdict struct {
+	target, goal, measured, verdict string
+}
+
+const notMeasured = "not measured"
+
+// judge compares one figure with its bound.
+func judge(target, goal string, got *float64, format string, hit func(float64) bool) verdict {
+	if got == nil {
+		return verdict{target, goal, "-", notMeasured}
+	}
+	v := verdict{target, goal, fmt.Sprintf(format, *got), "**miss**"}
+	if hit(*got) {
+		v.verdict = "hit"
+	}
+	return v
+}
+
+func atMost(bound float64) func(float64) bool { return func(x float64) bool { return x <= bound } }
+
+func atLeast(bound float64) func(float64) bool { return func(x float64) bool { return x >= bound } }
+
+// ratios of a row, by what it is divided by.
+const (
+	byDirect = "D"
+	byFloor  = "F"
+	byPeers  = "peers"
+)
+
+// bound is a target that is a same-round ratio.
+type bound struct {
+	target, workload, metric string
+	by                       string
+	limit                    float64
+	least                    bool
+}
+
+func (d *data) ratio(b bound) verdict {
+	goal, hit := fmt.Sprintf("<= %g %s", b.limit, b.by), atMost(b.limit)
+	if b.least {
+		goal, hit = fmt.Sprintf(">= %g %s", b.limit, b.by), atLeast(b.limit)
+	}
+	var got *float64
+	var span *[2]float64
+	if r := d.row(b.workload, d.ours(), b.metric); r != nil {
+		got, span = pick(r, b.by)
+	}
+	v := judge(b.target, goal, got, "%.2f "+b.by, hit)
+	if got != nil && span != nil {
+		v.measured += fmt.Sprintf(" (%.2f to %.2f)", span[0], span[1])
+	}
+	return v
+}
+
+func pick(r *report.Row, by string) (*float64, *[2]float64) {
+	switch by {
+	case byDirect:
+		return r.VsDirect, r.VsDirectRange
+	case byFloor:
+		return r.VsFloor, r.VsFloorRange
+	}
+	return r.VsPeers, r.VsPeersRange
+}
+
+func ping(conns string) string { return "ping-pong 1024 B, " + conns }
+
+const (
+	one     = "1 connection"
+	sixteen = "16 connections"
+	many    = "128 connections"
+	pooled  = "connect, request, close, 16 at once"
+)
+
+var ratioTargets = []bound{
+	{"added p50, 1 KiB, c=1", ping(one), report.AddedP50, byFloor, 0.95, false},
+	{"added p50, 1 KiB, c=1", ping(one), report.AddedP50, byPeers, 0.85, false},
+	{"added p50, 1 KiB, c=16", ping(sixteen), report.AddedP50, byFloor, 1.3, false},
+	{"added p50, 1 KiB, c=16", ping(sixteen), report.AddedP50, byPeers, 0.9, false},
+	{"added p50, 1 KiB, c=128", ping(many), report.AddedP50, byFloor, 0.95, false},
+	{"added p50, 1 KiB, c=128", ping(many), report.AddedP50, byPeers, 0.65, false},
+	{"p99, 1 KiB, c=16", ping(sixteen), "p99", byFloor, 1.5, false},
+	{"p99, 1 KiB, c=128", ping(many), "p99", byFloor, 1.5, false},
+	{"CPU per request, both proxies, c=1", ping(one), "cpu", byFloor, 0.95, false},
+	{"CPU per request, both proxies, c=16", ping(sixteen), "cpu", byFloor, 0.75, false},
+	{"CPU per request, both proxies, c=16", ping(sixteen), "cpu", byPeers, 0.5, false},
+	{"CPU per request, both proxies, c=128", ping(many), "cpu", byFloor, 0.55, false},
+	{"CPU per request, both proxies, c=128", ping(many), "cpu", byPeers, 0.3, false},
+	{"new connections on pooled tunnels, 16 at once", pooled, "rate", byFloor, 1.1, true},
+	{"new connections on pooled tunnels, 16 at once", pooled, "rate", byPeers, 5, true},
+	{"new connections on pooled tunnels, 16 at once", pooled, "rate", byDirect, 0.4, true},
+	{"cold connect, X25519, CPU", "cold connect to a new peer, X25519", "cpu", byPeers, 0.9, false},
+	{"download, 1 stream", "download, 1 stream", "throughput", byFloor, 0.65, true},
+	{"download, 1 stream", "download, 1 stream", "throughput", byPeers, 1.6, true},
+	{"download, 8 streams", "download, 8 streams", "throughput", byFloor, 0.65, true},
+	{"download, 8 streams", "download, 8 streams", "throughput", byPeers, 1.6, true},
+	{"upload, 1 stream", "upload, 1 stream", "throughput", byFloor, 0.65, true},
+	{"upload, 1 stream", "upload, 1 stream", "throughput", byPeers, 1.6, true},
+	{"upload, 8 streams", "upload, 8 streams", "throughput", byFloor, 0.65, true},
+	{"upload, 8 streams", "upload, 8 streams", "throughput", byPeers, 1.6, true},
+	{"ping p50 during bulk", "ping-pong 1024 B during bulk", "p50", byDirect, 4, false},
+	{"bulk during that ping", "ping-pong 1024 B during bulk", "bulk meanwhile", byPeers, 1.3, true},
+}
+
+func (d *data) targets() []verdict {
+	var out []verdict
+	for _, b := range ratioTargets {
+		out = append(out, d.ratio(b))
+	}
+	out = append(out, verdict{"cold connect, resumed, CPU", "<= 0.7 nginx", "-", notMeasured})
+	for _, w := range []string{"download, 1 stream", "download, 8 streams", "upload, 1 stream", "upload, 8 streams"} {
+		out = append(out, judge("CPU per GB, "+w, "<= F + 0.45 s", d.less(w, d.ours(), report.Floor, "cpu"), "F %+.2f s", atMost(0.45)))
+	}
+	out = append(out, d.memoryTargets()...)
+	out = append(out, d.nodeTargets()...)
+	return append(out, d.absent()...)
+}
+
+func (d *data) value(workload, chain, metric string, f float64) *float64 {
+	r := d.row(workload, chain, metric)
+	if r == nil {
+		return nil
+	}
+	v := r.Median * f
+	return &v
+}
+
+// less is the difference of two chains' medians.
+func (d *data) less(workload, a, b, metric string) *float64 {
+	x, y := d.value(workload, a, metric, 1), d.value(workload, b, metric, 1)
+	if x == nil || y == nil {
+		return nil
+	}
+	v := *x - *y
+	return &v
+}
+
+// over is the ratio of two chains' medians.
+func (d *data) over(workload, a, b, metric string) *float64 {
+	x, y := d.value(workload, a, metric, 1), d.value(workload, b, metric, 1)
+	if x == nil || y == nil || *y == 0 {
+		return nil
+	}
+	v := *x / *y
+	return &v
+}
+
+func (d *data) memoryTargets() []verdict {
+	const all = "memory of both proxies, 10000 idle connections"
+	return []verdict{
+		judge("idle tunnel, user memory per proxy", "<= 1 KB", d.value(all, d.ours(), "each", 1), "%.2f KB", atMost(1)),
+		judge("ztunnel at rest", "<= 15 MB", d.value("memory of both proxies, 0 idle connections", d.ours(), "resident", 0.5), "%.1f MB", atMost(15)),
+		judge("ztunnel with 10,000 idle tunnels", "<= 25 MB", d.value(all, d.ours(), "resident", 0.5), "%.1f MB", atMost(25)),
+	}
+}
+
+func (d *data) nodeTargets() []verdict {
+	var out []verdict
+	direct, node := report.Node+"-direct", report.Node
+	for _, m := range []struct {
+		name, metric string
+		hit          func(float64) bool
+	}{{"p50", "p50", atMost(1.03)}, {"rate", "rate", atLeast(0.97)}, {"CPU of all", "cpu of all", atMost(1.03)}} {
+		v := judge("same node, direct, 1 KiB, c=1: "+m.name, "within 3 % of no mesh", nil, "", m.hit)
+		if r := d.row(ping(one), direct, m.metric); r != nil && r.VsDirect != nil {
+			v = judge(v.target, v.goal, r.VsDirect, "%.3f of no mesh", m.hit)
+		}
+		out = append(out, v)
+	}
+	for _, m := range []struct{ name, metric string }{{"added p50", report.AddedP50}, {"CPU", "cpu"}} {
+		out = append(out, judge("same node, proxy, 1 KiB, c=1: "+m.name, "<= 0.6 of two hops", d.over(ping(one), node+"-proxy", node+"-mtls", m.metric), "%.2f of node-mtls", atMost(0.6)))
+	}
+	return out
+}
+
+// absent are proxies that were not there.
+func (d *data) absent() []verdict {
+	var out []verdict
+	for _, s := range d.machine.Skipped {
+		name, why, _ := strings.Cut(s, ": ")
+		if name == "ztunnel" || name == "linkerd2-proxy" || name == "envoy" {
+			out = append(out, verdict{name + " pair", "p50 <= 0.8, CPU <= 0.7, connects >= 1.3, CPU per GB <= 1.0, idle memory <= 0.3 of theirs", "-", notMeasured + ": " + why})
+		}
+	}
+	return out
+}
