@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 MAKEFLAGS += --warn-undefined-variables --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-full test-kernels test-kube fuzz lint generate verify-generated manifests images bench clean go-is-there
+.PHONY: help build demo test test-full test-kernels test-kube fuzz lint generate verify-generated manifests images bench soak clean go-is-there
 
 ifndef GO
 GO := $(shell sh tools/find-go.sh)
@@ -17,6 +17,8 @@ ONCE ?=
 QUICK ?=
 FUZZTIME ?= 20s
 RUN ?=
+DURATION ?= 1h
+ENGINE ?= loop
 export ONCE QUICK FUZZTIME RUN
 
 help: ## list the targets
@@ -69,6 +71,11 @@ bench: build ## measure the mesh against no mesh and plain relays (root; QUICK=1
 	@mkdir -p dist/bench
 	@"$(GO)" build -o dist/bench/bench ./tests/bench
 	@dist/bench/bench $(if $(QUICK),--quick) --out dist/bench/results.json
+
+soak: build ## churn a mesh of two nodes for DURATION (1h) and look for growth (root; ENGINE=loop)
+	@mkdir -p dist/soak
+	@"$(GO)" build -o dist/soak/soak ./tests/soak
+	@dist/soak/soak --duration $(DURATION) --engine $(ENGINE)
 
 clean: ## remove what was built
 	@rm -rf bin dist
