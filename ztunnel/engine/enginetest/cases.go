@@ -32,6 +32,9 @@ func alone() []testCase {
 		{"SmallPeer", engines.smallPeer},
 		{"Headers", engines.headers},
 		{"BadRequest", engines.badRequest},
+		{"SmallRecords", engines.smallRecords},
+		{"SmallRecordsBack", engines.smallRecordsBack},
+		{"WildRecords", engines.wildRecords},
 	}
 }
 
@@ -55,6 +58,9 @@ func together() []testCase {
 		{"Fair", engines.fair},
 		{"IPv6", engines.ipv6},
 		{"PeerLost", engines.peerLost},
+		{"StalledHandshakes", engines.stalledHandshakes},
+		{"BulkResets", engines.bulkResets},
+		{"ScarceDescriptors", engines.scarceDescriptors},
 		{"Recheck", engines.recheck},
 		{"JudgedAgainBeforeRelay", engines.judgedAgainBeforeRelay},
 		{"RemoveServer", engines.removeServer},

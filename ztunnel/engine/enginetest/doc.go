@@ -4,6 +4,7 @@ package enginetest
 
 import (
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,6 +25,9 @@ type Options struct {
 	HandshakeTimeout time.Duration
 	CertWait         time.Duration
 	IdleTunnel       time.Duration
+
+	Resume    bool
+	Handshake func(client, resumed bool)
 }
 
 // Make makes an engine. The tests close it.
@@ -39,7 +43,7 @@ type engines struct {
 // Run tests one kind of engine.
 func Run(t *testing.T, m Make) {
 	by := engines{client: m, server: m}
-	for _, c := range append(alone(), together()...) {
+	for _, c := range slices.Concat(alone(), together(), resuming()) {
 		t.Run(c.name, func(t *testing.T) { c.run(by, t) })
 	}
 }
@@ -47,7 +51,7 @@ func Run(t *testing.T, m Make) {
 // RunPair tests what a client's engine and a server's of another kind do together.
 func RunPair(t *testing.T, client, server Make) {
 	by := engines{client: client, server: server, pair: true}
-	for _, c := range together() {
+	for _, c := range slices.Concat(together(), resuming()) {
 		t.Run(c.name, func(t *testing.T) { c.run(by, t) })
 	}
 }

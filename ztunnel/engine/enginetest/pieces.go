@@ -15,8 +15,13 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
 
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
 // exchange sends and receives at once, in pieces of random sizes, and wants its own bytes back.
-func exchange(c *net.TCPConn, size, most int, pause time.Duration) error {
+func exchange(c halfCloser, size, most int, pause time.Duration) error {
 	sent := noise(size)
 	done := make(chan error, 1)
 	go func() {

@@ -40,7 +40,7 @@ func newSide(t testing.TB, m Make, ca *testca.CA, account string) *side {
 	if ca != nil {
 		s.certs.Set(id(account), ca.Issue(id(account).String()))
 	}
-	s.o = Options{Decider: s.d, Certs: s.certs, TrustDomain: TrustDomain}
+	s.o = Options{Decider: s.d, Certs: s.certs, TrustDomain: TrustDomain, Resume: true}
 	t.Cleanup(func() {
 		if s.Engine == nil {
 			return

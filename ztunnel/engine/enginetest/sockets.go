@@ -58,8 +58,12 @@ func serve(t testing.TB, ln net.Listener, f func(*net.TCPConn)) netip.AddrPort {
 	wg.Go(func() {
 		for {
 			c, err := ln.Accept()
-			if err != nil {
+			if errors.Is(err, net.ErrClosed) {
 				return
+			}
+			if err != nil { // no descriptors, say
+				time.Sleep(time.Millisecond)
+				continue
 			}
 			wg.Go(func() {
 				stop := context.AfterFunc(ctx, func() { c.Close() })

@@ -37,8 +37,8 @@ func dialPeer(t testing.TB, ca *testca.CA, account string, to netip.AddrPort) *h
 	return cc
 }
 
-// servePeer echoes tunnels by the mesh's other endpoint, as the server.
-func servePeer(t testing.TB, ca *testca.CA, cfg hbone.Config) netip.AddrPort {
+// servePeer echoes tunnels by the mesh's other endpoint, as the server, over what wrap makes of TLS.
+func servePeer(t testing.TB, ca *testca.CA, cfg hbone.Config, wrap func(*tls.Conn) net.Conn) netip.AddrPort {
 	t.Helper()
 	own := ca.Issue(id("server").String())
 	conf := identity.ServerConfig(func() (*identity.Cert, error) { return own, nil }, TrustDomain, time.Now)
@@ -47,7 +47,7 @@ func servePeer(t testing.TB, ca *testca.CA, cfg hbone.Config) netip.AddrPort {
 		if tc.Handshake() != nil {
 			return
 		}
-		s := hbone.NewServer(tc, cfg)
+		s := hbone.NewServer(wrap(tc), cfg)
 		defer s.Close()
 		for {
 			st, err := s.Accept()
@@ -68,7 +68,7 @@ func servePeer(t testing.TB, ca *testca.CA, cfg hbone.Config) netip.AddrPort {
 // smallPeer: a peer that takes two streams at once gets as many connections as are needed.
 func (by engines) smallPeer(t *testing.T) {
 	m := by.newMesh(t, closedPort(t))
-	m.in = servePeer(t, m.ca, hbone.Config{MaxStreams: 2})
+	m.in = servePeer(t, m.ca, hbone.Config{MaxStreams: 2}, func(c *tls.Conn) net.Conn { return c })
 	m.start(t)
 	for range 6 {
 		RoundTrip(t, Connect(t, m.out))

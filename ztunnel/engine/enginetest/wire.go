@@ -12,6 +12,7 @@ import (
 type wire struct {
 	addr netip.AddrPort
 	mu   sync.Mutex
+	to   netip.AddrPort
 	live map[net.Conn]struct{}
 	done bool
 }
@@ -21,9 +22,9 @@ func newWire(t testing.TB, to netip.AddrPort, pass func(dst io.Writer, src io.Re
 	if pass == nil {
 		pass = func(dst io.Writer, src io.Reader) { _, _ = io.Copy(dst, src) }
 	}
-	w := &wire{live: map[net.Conn]struct{}{}}
+	w := &wire{to: to, live: map[net.Conn]struct{}{}}
 	w.addr = ServeTCP(t, func(a *net.TCPConn) {
-		c, err := net.Dial("tcp", to.String())
+		c, err := net.Dial("tcp", w.target().String())
 		if err != nil {
 			return
 		}
@@ -37,6 +38,19 @@ func newWire(t testing.TB, to netip.AddrPort, pass func(dst io.Writer, src io.Re
 	})
 	t.Cleanup(w.end)
 	return w
+}
+
+func (w *wire) target() netip.AddrPort {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to
+}
+
+// lead has what comes from now on go elsewhere.
+func (w *wire) lead(to netip.AddrPort) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.to = to
 }
 
 func (w *wire) keep(conns ...net.Conn) {
