@@ -1,7 +1,7 @@
 // Package netns tests the whole mesh in a lab of network namespaces: real programs, a real kernel,
 // real traffic. It needs root.
 //
-// AMBIT_ENGINE=std|loop chooses the proxies' engine, RACE=1 builds the programs with the race detector,
+// AMBIT_ENGINE=std|loop chooses the proxies' engine, AMBIT_SAME_NODE their --same-node, RACE=1 builds the programs with the race detector,
 // AMBIT_FULL=1 runs the long version.
 package netns
 
