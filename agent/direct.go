@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -19,6 +20,8 @@ const (
 	maxCalls = 1024
 	// lateTime is for how long connections of a pod that is gone are still counted.
 	lateTime = 10 * time.Second
+	// forgetTime is for how long it is known who a pod was that is gone, if no proxy asks.
+	forgetTime = time.Minute
 )
 
 // directs are the connections between pods of this node that go past the proxy. Whatever the agent does
@@ -79,27 +82,32 @@ func (d *directs) enter(p *pod) error {
 }
 
 // leave takes back every verdict on a pod's calls and on calls to it. When it returns no connect goes by one.
-// Running connections live on.
-func (d *directs) leave(p *pod) error {
+// Running connections live on, unless the pod is gone.
+func (d *directs) leave(p *pod, gone bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	x := d.pods[p.uid]
 	if x == nil {
 		return nil
 	}
+	var errs []error
+	if d.channel != nil {
+		if err := d.a.mesh.DropVerdicts(x.isPartOf); err != nil {
+			errs = append(errs, err, d.shut())
+		}
+	}
+	if gone {
+		errs = append(errs, d.orphan(x))
+	}
 	delete(d.pods, p.uid)
-	d.left[x.cookie] = leaver{p.uid, d.a.cfg.Now()}
-	err := x.diag.Close()
-	if d.channel == nil {
-		return err
-	}
-	derr := d.a.mesh.DropVerdicts(func(c bpf.Call, ways []bpf.Way) bool {
-		return c.Netns == x.cookie || slices.ContainsFunc(ways, func(w bpf.Way) bool { return w.Netns == x.cookie })
-	})
-	if derr != nil {
-		derr = errors.Join(derr, d.shut())
-	}
-	return errors.Join(err, derr)
+	now := d.a.cfg.Now()
+	maps.DeleteFunc(d.left, func(_ uint64, l leaver) bool { return now.Sub(l.at) > forgetTime })
+	d.left[x.cookie] = leaver{p.uid, now}
+	return errors.Join(append(errs, x.diag.Close())...)
+}
+
+func (p *directPod) isPartOf(c bpf.Call, ways []bpf.Way) bool {
+	return c.Netns == p.cookie || slices.ContainsFunc(ways, func(w bpf.Way) bool { return w.Netns == p.cookie })
 }
 
 // offer puts a proxy that has become the active one in charge. Others lose their verdicts.

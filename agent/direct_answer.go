@@ -123,6 +123,27 @@ func (d *directs) destroy(by map[uint64]*directPod, f *bpf.DirectFlow) error {
 	return nil
 }
 
+// orphan ends the connections of a pod that is gone at their other end: nobody else would tell it. Called with
+// d.mu held.
+func (d *directs) orphan(x *directPod) error {
+	flows, err := d.a.mesh.DirectFlows()
+	errs := []error{err}
+	by := d.byCookie()
+	for _, f := range flows {
+		end, from, to := by[f.Account.Netns], f.From, f.To
+		if f.Account.Netns == x.cookie {
+			end, from, to = by[f.Account.Way.Netns], f.To, f.From
+		} else if f.Account.Way.Netns != x.cookie {
+			continue
+		}
+		if end != nil && end != x {
+			_, err := end.diag.Destroy(from, to)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (d *directs) byCookie() map[uint64]*directPod {
 	out := make(map[uint64]*directPod, len(d.pods))
 	for _, p := range d.pods {

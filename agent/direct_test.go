@@ -118,7 +118,7 @@ func TestDirect(t *testing.T) {
 			t.Run("withdrawn", func(t *testing.T) {
 				p.allow(t, call)
 				c := p.check(t, p.c.Process, stage.Dial{To: to}, p.directly(v6))
-				p.proxy.Order(t, stage.Order{}, &pb.DirectRequest{Payload: &pb.DirectRequest_Withdraw{Withdraw: &pb.WithdrawDirect{Calls: []*pb.DirectCall{call}}}})
+				p.withdraw(t, call)
 				p.check(t, p.c.Process, stage.Dial{To: to}, p.proxied(v6, to))
 				if err := p.c.Process.Ping(c); err != nil {
 					t.Errorf("a running connection: %v", err)
@@ -127,7 +127,7 @@ func TestDirect(t *testing.T) {
 			t.Run("ended", func(t *testing.T) {
 				p.allow(t, call)
 				c := p.check(t, p.c.Process, stage.Dial{To: to}, p.directly(v6))
-				p.proxy.Order(t, stage.Order{}, &pb.DirectRequest{Payload: &pb.DirectRequest_End{End: &pb.EndDirect{Calls: []*pb.DirectCall{call}}}})
+				p.end(t, call)
 				if how := p.c.Process.End(t, c); !strings.Contains(how, "reset") {
 					t.Errorf("the connection ended with %q, want a reset", how)
 				}

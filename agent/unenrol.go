@@ -35,7 +35,7 @@ func (p *pod) unenrol(ctx context.Context, w wish) time.Duration {
 
 func (p *pod) retire(ctx context.Context) error {
 	p.capture, p.known = false, false
-	if err := p.a.direct.leave(p); err != nil {
+	if err := p.a.direct.leave(p, false); err != nil {
 		return err
 	}
 	if err := p.store(); err != nil {
@@ -99,7 +99,7 @@ func (p *pod) release(ctx context.Context) error {
 		return nil
 	}
 	mesh, cookie := p.a.mesh, p.ns.Cookie
-	errs := []error{p.a.direct.leave(p), mesh.Detach(cookie)} // before another pod may have the addresses
+	errs := []error{p.a.direct.leave(p, p.attached), mesh.Detach(cookie)} // before another pod may have the addresses
 	for _, addr := range p.addrs.Valid() {
 		owner, ok, err := mesh.Owner(addr)
 		if err == nil && (!ok || owner == cookie) { // else the address is another pod's by now
