@@ -42,7 +42,7 @@ func (r *Result) judge(o options) {
 		atMost("other failures", float64(len(r.Failures)), 0, "failures"),
 		atMost("counts that stayed higher", float64(len(missing(r.Before, r.After))), 0, "counts"),
 	}
-	if o.duration >= shortest {
+	if r.Grown = o.duration >= shortest; r.Grown {
 		r.Verdicts = append(r.Verdicts, r.growth()...)
 	}
 	r.OK = len(r.Samples) > 0 && !slices.ContainsFunc(r.Verdicts, func(v Verdict) bool { return !v.OK })

@@ -28,8 +28,11 @@ func (r *Result) page() string {
 	var b strings.Builder
 	m := r.Machine
 	word := "Nothing grew, and no call failed"
-	if !r.OK {
+	switch {
+	case !r.OK:
 		word = "**Not all held**: see below"
+	case !r.Grown:
+		word = "No call failed; the run was too short to speak of growth"
 	}
 	fmt.Fprintf(&b, `# %s of churn
 
@@ -72,9 +75,14 @@ second half.
 			before.Anon, before.File, memory.middle, after.Anon, after.File, memory.gain,
 			before.Files, after.Files, before.Goroutines, after.Goroutines, series.gain, series.middle, 100*share(half, name))
 	}
-	fmt.Fprintf(b, "\nThe mesh was quiet, with all counts back, %.0f s after the last call.\n", r.Settled)
-	for _, m := range missing(r.Before, r.After) {
-		fmt.Fprintf(b, "\n* still higher: %s\n", m)
+	higher := missing(r.Before, r.After)
+	if len(higher) == 0 {
+		fmt.Fprintf(b, "\nAll counts were back %.0f s after the last call.\n\n", r.Settled)
+		return
+	}
+	fmt.Fprintf(b, "\nStill higher %.0f s after the last call:\n\n", r.Settled)
+	for _, m := range higher {
+		fmt.Fprintf(b, "* %s\n", m)
 	}
 	b.WriteString("\n")
 }

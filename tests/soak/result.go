@@ -22,6 +22,7 @@ type Result struct {
 	Engine   string         `json:"engine"`
 	Duration string         `json:"duration"`
 	OK       bool           `json:"ok"`
+	Grown    bool           `json:"growth_judged"` // the run was long enough
 	Verdicts []Verdict      `json:"verdicts"`
 	Failures []string       `json:"failures"`
 	Traffic  []*Traffic     `json:"traffic"`

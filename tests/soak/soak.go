@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -30,12 +32,18 @@ func (s *soak) soak(ctx context.Context) error {
 		return err
 	}
 	s.result.Before = before
+	if err := s.profiles(ctx, "before"); err != nil {
+		return err
+	}
 	say("churning for %s", s.o.duration)
 	if err := s.traffic(ctx, s.o.duration, true); err != nil {
 		return err
 	}
+	if err := s.lab.Enrol("side", false); err != nil { // as before
+		return err
+	}
 	say("waiting for quiet")
-	return s.quiet(ctx)
+	return errors.Join(s.quiet(ctx), s.profiles(ctx, "after"))
 }
 
 // traffic calls for some time, with changes or without, and samples meanwhile.
@@ -95,4 +103,21 @@ func (s *soak) quiet(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// profiles keeps the proxies' heaps, so that what grew can be found.
+func (s *soak) profiles(ctx context.Context, when string) error {
+	if err := os.MkdirAll(s.o.out, 0o755); err != nil {
+		return fmt.Errorf("make directory for profiles: %w", err)
+	}
+	for _, node := range []string{"node-a", "node-b"} {
+		b, err := s.lab.Node(node).GetZtunnel(ctx, "/debug/pprof/heap?gc=1")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(s.o.out, "heap-"+node+"-"+when+".pb.gz"), b, 0o600); err != nil {
+			return fmt.Errorf("keep profile: %w", err)
+		}
+	}
+	return nil
 }

@@ -39,7 +39,7 @@ const buildLimit = 3 * time.Minute
 func build(ctx context.Context, o options) (*soak, error) {
 	ctx, cancel := context.WithTimeout(ctx, buildLimit)
 	defer cancel()
-	l, err := lab.New(ctx, lab.Options{Bin: o.bin, Engine: o.engine, ZtunnelArgs: []string{"--drain-time", "5s"},
+	l, err := lab.New(ctx, lab.Options{Bin: o.bin, Engine: o.engine, ZtunnelArgs: []string{"--drain-time", "5s", "--pprof"},
 		Progress: func(line string) { say("%s", line) }})
 	if err != nil {
 		return nil, err
