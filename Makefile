@@ -15,6 +15,7 @@ SUDO_UID ?=
 SUDO_GID ?=
 ONCE ?=
 QUICK ?=
+ROUNDS ?=
 FUZZTIME ?= 20s
 RUN ?=
 DURATION ?= 1h
@@ -67,15 +68,10 @@ manifests: go-is-there ## regenerate manifests/ambit.yaml from manifests/base, a
 images: go-is-there ## write container images into dist/images/ (for ctr images import); needs no container engine
 	@PATH="$(dir $(GO)):$$PATH" VERSION="$(VERSION)" "$(GO)" run ./manifests/images
 
-bench: build ## measure the mesh against no mesh and plain relays (root; QUICK=1 for a short run)
+bench: build ## measure the mesh, no mesh, relays and other proxies; write docs/performance (root; QUICK=1, ROUNDS=5)
 	@mkdir -p dist/bench
 	@"$(GO)" build -o dist/bench/bench ./tests/bench
-	@dist/bench/bench $(if $(QUICK),--quick) --out dist/bench/results.json
-
-soak: build ## churn a mesh of two nodes for DURATION (1h) and look for growth (root; ENGINE=loop)
-	@mkdir -p dist/soak
-	@"$(GO)" build -o dist/soak/soak ./tests/soak
-	@dist/soak/soak --duration $(DURATION) --engine $(ENGINE)
+	@dist/bench/bench $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) --out dist/bench
 
 clean: ## remove what was built
 	@rm -rf bin dist

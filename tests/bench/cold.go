@@ -44,7 +44,7 @@ func (r *runner) coldEngine(ctx context.Context, engine string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
-	for round := range min(r.o.rounds, 4) {
+	for round := range min(r.o.rounds, 3) {
 		for _, x := range []struct{ workload, debug string }{{coldHybrid, ""}, {coldPlain, "tlsmlkem=0"}} {
 			if err := r.visits(ctx, w, engine, x.workload, x.debug, round); err != nil {
 				return err

@@ -37,7 +37,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.page, "page", "", "directory for charts and their page; default docs/performance, with --quick page below --out")
 	f.BoolVar(&o.quick, "quick", false, "two short rounds, fewer idle connections and smaller snapshots")
 	f.IntVar(&o.rounds, "rounds", 5, "rounds; each measures every chain once")
-	f.DurationVar(&o.each, "each", 500*time.Millisecond, "counted time of one measurement")
+	f.DurationVar(&o.each, "each", 400*time.Millisecond, "counted time of one measurement")
 	f.StringVar(&o.only, "only", "", "only the workloads whose name contains this")
 	chains := f.String("chains", "", "only these chains, and those they are compared with; separated by commas")
 	workloads := f.String("workloads", "", "sizes of snapshots, separated by commas; default 1 to 100,000 workloads")

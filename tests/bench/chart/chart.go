@@ -170,6 +170,9 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
+// Count writes a whole number, thousands apart.
+func Count(n int) string { return thousands(strconv.Itoa(n)) }
+
 func thousands(s string) string {
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + "," + s[i:]

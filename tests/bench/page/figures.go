@@ -141,7 +141,7 @@ func (d *data) bySize(what, suffix, metric string) chart.Panel {
 			continue
 		}
 		if r := d.row(w, d.ours(), metric); r != nil {
-			p.Bars = append(p.Bars, bar(chart.Number(float64(n)), "mesh", r))
+			p.Bars = append(p.Bars, bar(chart.Count(n), "mesh", r))
 		}
 	}
 	return p
