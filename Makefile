@@ -73,6 +73,11 @@ bench: build ## measure the mesh, no mesh, relays and other proxies; write docs/
 	@"$(GO)" build -o dist/bench/bench ./tests/bench
 	@dist/bench/bench $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) --out dist/bench
 
+soak: build ## churn a mesh of two nodes for DURATION (1h) and look for growth (root; ENGINE=loop)
+	@mkdir -p dist/soak
+	@"$(GO)" build -o dist/soak/soak ./tests/soak
+	@dist/soak/soak --duration $(DURATION) --engine $(ENGINE)
+
 clean: ## remove what was built
 	@rm -rf bin dist
 
