@@ -252,3 +252,34 @@ func TestFloodLeavesRoomForOne(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParseDirect(f *testing.F) {
+	call := &pb.DirectCall{Source: "u", Address: []byte{10, 0, 0, 1}, Port: 80, Places: []*pb.DirectPlace{{Uid: "v", Address: make([]byte, 16), Port: 1}}}
+	for _, m := range []*pb.DirectRequest{
+		{}, {Payload: &pb.DirectRequest_Renew{Renew: &pb.RenewDirect{}}}, {Payload: &pb.DirectRequest_Read{Read: &pb.ReadDirect{From: 7}}},
+		{Payload: &pb.DirectRequest_Allow{Allow: &pb.AllowDirect{Generation: 1, Calls: []*pb.DirectCall{call}}}},
+		{Payload: &pb.DirectRequest_End{End: &pb.EndDirect{Calls: []*pb.DirectCall{call}}}},
+	} {
+		b, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := ParseDirect(b)
+		if err != nil {
+			return
+		}
+		for _, c := range m.GetAllow().GetCalls() {
+			if !CallTo(c).IsValid() || len(c.GetPlaces()) > maxPlaces {
+				t.Errorf("accepted %v", c)
+			}
+			for _, p := range c.GetPlaces() {
+				if !PlaceAt(p).IsValid() || p.GetUid() == "" {
+					t.Errorf("accepted %v", c)
+				}
+			}
+		}
+	})
+}

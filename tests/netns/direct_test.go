@@ -185,7 +185,7 @@ func (s *shop) relabelDirect(t *testing.T) {
 // countedAlike makes the same calls direct and, for a policy that is only tried, through the proxy: every series
 // must grow alike, labels and all.
 func (s *shop) countedAlike(t *testing.T) {
-	both(t, func(t *testing.T, v6 bool) {
+	long(both, func(t *testing.T, f func(*testing.T, bool)) { f(t, true) })(t, func(t *testing.T, v6 bool) {
 		client := s.pod(t, fmt.Sprintf("shop/counted-%v", v6), "node-a", func(p *lab.PodSpec) { p.ServiceAccount = "counted" })
 		must(t, lab.WaitEnrolled(ctx(t), client))
 		must(t, s.waitTunnels(ctx(t), client))
@@ -253,8 +253,7 @@ func (s *shop) grown(t *testing.T, client *lab.Pod, f func()) map[string]float64
 	return out
 }
 
-// settled are the series of a client once nothing grows any more: twice the time between two readings of the
-// proxy's.
+// settled are the series of a client once nothing grows any more from one reading of the proxy's to the next.
 func (s *shop) settled(t *testing.T, client *lab.Pod) map[string]float64 {
 	t.Helper()
 	var last map[string]float64
@@ -276,7 +275,7 @@ func (s *shop) settled(t *testing.T, client *lab.Pod) map[string]float64 {
 		}
 		last = now
 		if err != nil {
-			time.Sleep(11 * time.Second)
+			time.Sleep(6 * time.Second)
 		}
 		return err
 	})
