@@ -97,6 +97,18 @@ type replicas struct {
 	viewA, viewB *view
 }
 
+// gatewayLists are the kinds of Gateway API, of which the cluster has no objects.
+func gatewayLists() map[schema.GroupVersionResource]string {
+	lists := map[schema.GroupVersionResource]string{}
+	for resource, kind := range map[string]string{
+		"gatewayclasses": "GatewayClass", "gateways": "Gateway", "listenersets": "ListenerSet", "backendtlspolicies": "BackendTLSPolicy",
+		"httproutes": "HTTPRoute", "grpcroutes": "GRPCRoute", "tlsroutes": "TLSRoute", "tcproutes": "TCPRoute", "udproutes": "UDPRoute",
+	} {
+		lists[schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: resource}] = kind + "List"
+	}
+	return lists
+}
+
 func startReplicas(t *testing.T) *replicas {
 	t.Helper()
 	a := startController(t, nil)
@@ -110,10 +122,7 @@ func startReplicas(t *testing.T) *replicas {
 			t.Error(err)
 		}
 	})
-	gateways := schema.GroupVersion{Group: "gateway.networking.k8s.io", Version: "v1"}
-	cs, dyn := fake.NewClientset(), dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{
-		gateways.WithResource("gatewayclasses"): "GatewayClassList", gateways.WithResource("gateways"): "GatewayList",
-	})
+	cs, dyn := fake.NewClientset(), dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), gatewayLists())
 	r := &replicas{a: a, viewA: newView(dir), viewB: newView(dir)}
 	in := func(id string, v *view) func(*Config) {
 		return func(c *Config) {
