@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -394,6 +395,26 @@ func BenchmarkJudge(b *testing.B) {
 		if !Judge(f, ps, nil).Allowed {
 			b.Fatal("refused")
 		}
+	}
+}
+
+// BenchmarkJudgeMany judges by policies none of which matches: what each costs a connection.
+func BenchmarkJudgeMany(b *testing.B) {
+	f := flow(web)
+	for _, n := range []int{1, 100, 5000} {
+		var ps []*Policy
+		for i := range n {
+			ps = append(ps, compiled(b, authorization(fmt.Sprint("p", i), deny,
+				&security.Match{Principals: strs(isExact(fmt.Sprint("cluster.local/ns/crowd/sa/sa", i))), DestinationPorts: []uint32{8080}})))
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if !Judge(f, ps, nil).Allowed {
+					b.Fatal("refused")
+				}
+			}
+		})
 	}
 }
 
