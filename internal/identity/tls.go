@@ -10,19 +10,23 @@ import (
 // trustDomain. get is called for each handshake, so that a renewed certificate is used at once.
 // All checks are made in VerifyConnection: a resumed session is checked like a new one.
 func ServerConfig(get func() (*Cert, error), trustDomain string, now func() time.Time) *tls.Config {
-	base := func(c *Cert) *tls.Config {
-		return &tls.Config{
-			MinVersion:             tls.VersionTLS13,
-			NextProtos:             []string{"h2"},
-			ClientAuth:             tls.RequireAnyClientCert,
-			SessionTicketsDisabled: true,
-			Certificates:           []tls.Certificate{c.TLS},
-			VerifyConnection: func(s tls.ConnectionState) error {
-				return verify(s, c.Roots, now(), func(l *x509.Certificate) error { return checkDomain(l, trustDomain) })
-			},
-		}
+	return perConnection(get, func(c *Cert) *tls.Config { return ServerConfigOf(c, trustDomain, now) })
+}
+
+// ServerConfigOf is ServerConfig for connections that show c. It gives no session tickets; whoever lets it
+// keeps their keys to c and to c's roots.
+func ServerConfigOf(c *Cert, trustDomain string, now func() time.Time) *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		NextProtos:             []string{"h2"},
+		Time:                   now,
+		ClientAuth:             tls.RequireAnyClientCert,
+		SessionTicketsDisabled: true,
+		Certificates:           []tls.Certificate{c.TLS},
+		VerifyConnection: func(s tls.ConnectionState) error {
+			return verify(s, c.Roots, now(), func(l *x509.Certificate) error { return checkDomain(l, trustDomain) })
+		},
 	}
-	return perConnection(get, base)
 }
 
 // NodeServerConfig is the accepting side of the control plane: a client certificate is asked for and, if
@@ -75,6 +79,7 @@ func clientConfig(get func() (*Cert, error), roots *x509.CertPool, want []string
 	c := &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: []string{"h2"},
+		Time:       now,
 		// The chain and the name are checked below: the standard check knows host names only.
 		InsecureSkipVerify: true,
 	}

@@ -118,6 +118,7 @@ func (p *pod) clientHandshake(ctx context.Context, s *socket, own *identity.Cert
 		return nil, &engine.DialError{Reason: reason.Limit, Err: errors.New("the pod's handshakes")}
 	}
 	cfg := identity.ClientConfig(func() (*identity.Cert, error) { return own, nil }, d.Peers, p.e.opts.Now)
+	p.sessions.Client(cfg, own, &d)
 	c, err := p.e.handshake(ctx, s, cfg, true)
 	if err != nil {
 		err = fmt.Errorf("handshake with %s: %w", d.To, err)

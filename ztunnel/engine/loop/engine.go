@@ -17,6 +17,7 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/legs"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/resume"
 )
 
 // ErrFIPS says that this engine does not do what FIPS 140-3 asks for.
@@ -32,6 +33,7 @@ type Engine struct {
 	lastID   atomic.Uint64
 	flows    registry
 	legs     legs.Set
+	sessions *resume.Node
 	budget   budget    // of handshakes
 	work     gate.Gate // flows, and peers' connections
 	draining atomic.Bool
@@ -53,8 +55,10 @@ func New(o Options) (*Engine, error) {
 		return nil, ErrFIPS
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	o = o.withDefaults()
 	e := &Engine{
-		opts:      o.withDefaults(),
+		opts:      o,
+		sessions:  resume.NewNode(o.Resume, o.Now),
 		home:      sync.OnceValues(netsock.OpenHome),
 		budget:    newBudget(),
 		pods:      map[*engine.Pod]*pod{},

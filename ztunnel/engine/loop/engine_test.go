@@ -11,7 +11,8 @@ import (
 
 func newEngine(t testing.TB, o enginetest.Options) engine.Engine {
 	e, err := loop.New(loop.Options{Decider: o.Decider, Certs: o.Certs, TrustDomain: o.TrustDomain, Log: o.Log, Now: o.Now,
-		DialTimeout: o.DialTimeout, HandshakeTimeout: o.HandshakeTimeout, CertWait: o.CertWait, IdleTunnel: o.IdleTunnel})
+		DialTimeout: o.DialTimeout, HandshakeTimeout: o.HandshakeTimeout, CertWait: o.CertWait, IdleTunnel: o.IdleTunnel,
+		Resume: o.Resume, Handshake: o.Handshake})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,10 +75,8 @@ func (e *Engine) handshake(ctx context.Context, s *socket, cfg *tls.Config, clie
 	defer func() { <-e.budget }()
 	secrets := &record.Secrets{}
 	defer secrets.Wipe()
-	cfg, err := keyed(cfg, secrets)
-	if err != nil {
-		return nil, err
-	}
+	cfg = cfg.Clone()
+	cfg.KeyLogWriter = secrets
 	below := record.NewBoundary(&paced{s, e.budget})
 	tc := tls.Server(below, cfg)
 	if client {
@@ -95,25 +93,17 @@ func (e *Engine) handshake(ctx context.Context, s *socket, cfg *tls.Config, clie
 	if err != nil {
 		return nil, err
 	}
+	if cfg.ClientSessionCache != nil {
+		if err := in.Resume(tc); err != nil {
+			return nil, err
+		}
+	}
 	fd, err := s.detach()
 	if err != nil {
 		return nil, err
 	}
+	e.opts.Handshake(client, state.DidResume)
 	c := &carrier{fd: fd, in: in, out: out}
 	c.peer.Chain = state.PeerCertificates
 	return c, nil
-}
-
-// keyed has the secrets of one connection collected. A Config that makes another for each connection is
-// asked for it here.
-func keyed(cfg *tls.Config, secrets *record.Secrets) (*tls.Config, error) {
-	if get := cfg.GetConfigForClient; get != nil {
-		var err error
-		if cfg, err = get(&tls.ClientHelloInfo{}); err != nil {
-			return nil, err
-		}
-	}
-	cfg = cfg.Clone()
-	cfg.KeyLogWriter = secrets
-	return cfg, nil
 }

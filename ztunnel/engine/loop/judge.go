@@ -25,7 +25,7 @@ func (f *flow) establish() (why reason.Reason, ok bool) {
 	return why, ok
 }
 
-// rejudge ends a live flow that is no longer allowed.
+// rejudge ends a live flow that is no longer allowed. Its pod's peers prove again who they are.
 func (f *flow) rejudge() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -33,6 +33,7 @@ func (f *flow) rejudge() {
 		return
 	}
 	if why, ok := f.e.opts.Decider.Rejudge(f.rec); !ok {
+		f.p.sessions.Forget()
 		f.cancel(&outcome.End{Reason: why})
 	}
 }

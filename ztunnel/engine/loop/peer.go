@@ -61,7 +61,8 @@ func (e *Engine) peerHandshake(p *pod, s *socket) (*carrier, *outcome.End) {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, e.opts.HandshakeTimeout)
 	defer cancel()
-	cfg := identity.ServerConfig(func() (*identity.Cert, error) { return own, nil }, e.opts.TrustDomain, e.opts.Now)
+	cfg := identity.ServerConfigOf(own, e.opts.TrustDomain, e.opts.Now)
+	p.sessions.Server(cfg, own)
 	c, err := e.handshake(ctx, s, cfg, false)
 	if err != nil {
 		return nil, p.unlessGone(&outcome.End{Reason: outcome.TLSReason(err), Detail: "handshake: " + err.Error()})

@@ -9,19 +9,21 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/gate"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/resume"
 )
 
 // pod is what the engine keeps of a pod that it serves. It is for every goroutine.
 type pod struct {
 	*engine.Pod
-	e      *Engine
-	w      *worker         // of its listeners
-	ctx    context.Context // of handshakes and their dials; ends with Remove, the cause is an *outcome.End
-	cancel context.CancelCauseFunc
-	gone   atomic.Pointer[outcome.End] // why it is being removed
-	inside gate.Gate                   // whoever may use the pod's namespace, or a socket in it
-	stock  stock
-	pool   pool
+	e        *Engine
+	w        *worker         // of its listeners
+	ctx      context.Context // of handshakes and their dials; ends with Remove, the cause is an *outcome.End
+	cancel   context.CancelCauseFunc
+	gone     atomic.Pointer[outcome.End] // why it is being removed
+	inside   gate.Gate                   // whoever may use the pod's namespace, or a socket in it
+	stock    stock
+	pool     pool
+	sessions *resume.Pod
 
 	mu        sync.Mutex
 	carriers  map[*carrier]struct{} // that live
@@ -30,7 +32,7 @@ type pod struct {
 
 func newPod(e *Engine, ep *engine.Pod) *pod {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	p := &pod{Pod: ep, e: e, ctx: ctx, cancel: cancel, listeners: map[*listener]struct{}{}, carriers: map[*carrier]struct{}{}}
+	p := &pod{Pod: ep, e: e, ctx: ctx, cancel: cancel, sessions: e.sessions.Pod(), listeners: map[*listener]struct{}{}, carriers: map[*carrier]struct{}{}}
 	p.w = e.workers[int(e.next.Add(1))%len(e.workers)]
 	p.stock.p = p
 	p.pool.p, p.pool.targets = p, map[poolKey]*target{}
@@ -87,6 +89,7 @@ func (p *pod) end(why *outcome.End) {
 	p.mu.Unlock()
 	p.inside.Close()
 	p.cancel(why)
+	p.sessions.Close()
 	p.closeListeners()
 	for _, f := range p.e.flows.all() {
 		if f.p == p || f.dest.Load() == p {

@@ -174,6 +174,7 @@ func (c *carrier) retire(now time.Time, newest *identity.Cert) bool {
 // sweep closes what idles and forgets targets without connections.
 func (l *pool) sweep(now time.Time) {
 	newest, _ := l.p.e.opts.Certs.Get(l.p.Identity)
+	l.p.sessions.Keep(newest, now)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for key, t := range l.targets {

@@ -91,7 +91,9 @@ func (e *Engine) Recheck() {
 	}
 	now := e.opts.Now()
 	for _, p := range e.allPods() {
-		if own, _ := e.opts.Certs.Get(p.Identity); own != nil {
+		own, _ := e.opts.Certs.Get(p.Identity)
+		p.sessions.Keep(own, now)
+		if own != nil {
 			p.distrust(own, now)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/legs"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/resume"
 )
 
 // Engine implements engine.Engine.
@@ -28,6 +29,7 @@ type Engine struct {
 	lastID   atomic.Uint64
 	live     registry
 	legs     legs.Set
+	sessions *resume.Node
 	work     gate.Gate // flows and peers' connections
 	draining atomic.Bool
 
@@ -44,8 +46,10 @@ var _ engine.Engine = (*Engine)(nil)
 // New makes an engine that serves nothing yet. It runs until Close or the end of Drain.
 func New(o Options) *Engine {
 	ctx, cancel := context.WithCancel(context.Background())
+	o = o.withDefaults()
 	e := &Engine{
-		opts:      o.withDefaults(),
+		opts:      o,
+		sessions:  resume.NewNode(o.Resume, o.Now),
 		home:      sync.OnceValues(netsock.OpenHome),
 		port:      legs.Port,
 		pods:      map[*engine.Pod]*pod{},

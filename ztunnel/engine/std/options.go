@@ -20,6 +20,9 @@ type Options struct {
 	HandshakeTimeout time.Duration // of a peer's TLS handshake (10 s)
 	CertWait         time.Duration // for a certificate that is not there yet (5 s)
 	IdleTunnel       time.Duration // after which an unused pooled connection is closed (5 min)
+
+	Resume    bool                       // TLS sessions, in both roles
+	Handshake func(client, resumed bool) // is told of each TLS handshake that has succeeded; nil: nobody is
 }
 
 const (
@@ -35,6 +38,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Handshake == nil {
+		o.Handshake = func(_, _ bool) {}
 	}
 	o.DialTimeout = positive(o.DialTimeout, defaultDialTimeout)
 	o.HandshakeTimeout = positive(o.HandshakeTimeout, defaultHandshakeTimeout)

@@ -9,17 +9,19 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/gate"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/resume"
 )
 
 // pod is what the engine keeps of a pod that it serves.
 type pod struct {
 	*engine.Pod
-	e      *Engine
-	ctx    context.Context // ends with Remove; the cause is an *outcome.End
-	cancel context.CancelCauseFunc
-	inside gate.Gate // whoever may use the pod's namespace, or a socket in it
-	loops  gate.Gate // accept loops
-	pool   pool
+	e        *Engine
+	ctx      context.Context // ends with Remove; the cause is an *outcome.End
+	cancel   context.CancelCauseFunc
+	inside   gate.Gate // whoever may use the pod's namespace, or a socket in it
+	loops    gate.Gate // accept loops
+	pool     pool
+	sessions *resume.Pod
 
 	mu        sync.Mutex
 	gone      bool
@@ -29,7 +31,7 @@ type pod struct {
 
 func newPod(e *Engine, ep *engine.Pod) *pod {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	p := &pod{Pod: ep, e: e, ctx: ctx, cancel: cancel,
+	p := &pod{Pod: ep, e: e, ctx: ctx, cancel: cancel, sessions: e.sessions.Pod(),
 		listeners: map[*net.TCPListener]struct{}{}, servers: map[*server]struct{}{}}
 	p.pool.init(p)
 	return p
@@ -106,6 +108,7 @@ func (p *pod) end(why *outcome.End) {
 	p.mu.Unlock()
 	p.inside.Close()
 	p.cancel(why)
+	p.sessions.Close()
 	p.closeListeners()
 	var wg sync.WaitGroup
 	for _, s := range p.allServers() {

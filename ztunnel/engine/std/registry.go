@@ -75,6 +75,7 @@ func (e *Engine) Recheck() {
 	now := e.opts.Now()
 	for _, p := range e.allPods() {
 		c, _ := e.opts.Certs.Get(p.Identity)
+		p.sessions.Keep(c, now)
 		if c == nil {
 			continue
 		}

@@ -93,11 +93,15 @@ func (e *Engine) handshake(p *pod, from *tcpLeg, r *engine.Record) (*server, *ou
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, e.opts.HandshakeTimeout)
 	defer cancel()
-	tc := tls.Server(from, identity.ServerConfig(func() (*identity.Cert, error) { return own, nil }, e.opts.TrustDomain, e.opts.Now))
+	conf := identity.ServerConfigOf(own, e.opts.TrustDomain, e.opts.Now)
+	p.sessions.Server(conf, own)
+	tc := tls.Server(from, conf)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		return nil, e.gone(p, &outcome.End{Reason: outcome.TLSReason(err), Detail: "handshake: " + err.Error()})
 	}
-	chain := tc.ConnectionState().PeerCertificates
+	state := tc.ConnectionState()
+	e.opts.Handshake(false, state.DidResume)
+	chain := state.PeerCertificates
 	id, err := identity.PeerID(chain[0])
 	if err != nil {
 		return nil, &outcome.End{Reason: reason.TLSFailure, Detail: err.Error()}

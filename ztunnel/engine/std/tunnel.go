@@ -105,7 +105,9 @@ func (l *pool) handshake(ctx context.Context, tcp *tcpLeg, own *identity.Cert, d
 		return nil, &engine.DialError{Reason: reason.Limit, Err: errors.New("the pod's handshakes")}
 	}
 	start := p.e.opts.Now()
-	tc := tls.Client(tcp, identity.ClientConfig(func() (*identity.Cert, error) { return own, nil }, d.Peers, p.e.opts.Now))
+	cfg := identity.ClientConfig(func() (*identity.Cert, error) { return own, nil }, d.Peers, p.e.opts.Now)
+	p.sessions.Client(cfg, own, &d)
+	tc := tls.Client(tcp, cfg)
 	err := tc.HandshakeContext(ctx)
 	w.handshake = p.e.opts.Now().Sub(start)
 	if err != nil {
@@ -119,7 +121,9 @@ func (l *pool) handshake(ctx context.Context, tcp *tcpLeg, own *identity.Cert, d
 	if err != nil {
 		return nil, &engine.DialError{Reason: reason.TLSFailure, Err: err}
 	}
-	chain := tc.ConnectionState().PeerCertificates
+	state := tc.ConnectionState()
+	p.e.opts.Handshake(true, state.DidResume)
+	chain := state.PeerCertificates
 	until := trust.Earlier(trust.LeafUntil(own.Leaf), trust.LeafUntil(chain[0]))
 	if soon := p.e.opts.Now().Add(useAtLeast); until.Before(soon) {
 		until = soon
