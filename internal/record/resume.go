@@ -19,9 +19,10 @@ type feed struct {
 // do. conn is the one that Take was called with, in the client's role. A ticket
 // that crypto/tls does not like ends the connection.
 //
-// Sessions sets the Configs for it. Config.VerifyConnection is called for resumed
-// handshakes too, with the certificates of the session's first one: what may
-// change while a session lives has to be checked there.
+// Config.VerifyConnection is called for resumed handshakes too, with the
+// certificates of the session's first one: what may change while a session lives
+// has to be checked there. A resumed peer proves that it made the session before,
+// not who it is now: identities must share neither a cache nor a ticket key.
 func (r *Reader) Resume(conn *tls.Conn) error {
 	b, ok := conn.NetConn().(*boundary)
 	if !ok || !b.taken || !r.client {

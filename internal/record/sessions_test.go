@@ -11,15 +11,15 @@ import (
 // A set's connections resume; with another set on either side they do not.
 func TestSessions(t *testing.T) {
 	p := newPKI(t)
-	a, b := NewSessions(4), NewSessions(4)
+	a, b := newSessions(1), newSessions(2)
 	base := p.config()
 	for _, c := range []struct {
-		client, server *Sessions
+		client, server *sessions
 		resumed        bool
 	}{{a, a, false}, {a, a, true}, {a, b, false}, {a, b, true}, {a, a, false}, {b, a, false}} {
 		client, server := base.Clone(), p.config()
-		c.client.Client(client)
-		c.server.Server(server)
+		c.client.client(client)
+		c.server.server(server)
 		mine, theirs := ring(t, client, server)
 		exchange(t, mine, theirs)
 		if got := mine.tls.ConnectionState().DidResume; got != c.resumed {
@@ -40,12 +40,12 @@ func (c *at) RemoteAddr() net.Addr { return &c.addr }
 // connection is no longer there.
 func TestSessionsByAddress(t *testing.T) {
 	p := newPKI(t)
-	s := NewSessions(4)
+	s := newSessions(1)
 	for i, port := range []int{1, 1, 2, 1} {
 		client, server := p.config(), p.config()
 		client.ServerName, client.InsecureSkipVerify = "", true
-		s.Client(client)
-		s.Server(server)
+		s.client(client)
+		s.server(server)
 		a, b := tcp(t)
 		done := make(chan *ours, 1)
 		go func() {
@@ -80,14 +80,14 @@ func BenchmarkHandshake(b *testing.B) {
 	for _, group := range []tls.CurveID{tls.X25519MLKEM768, tls.X25519} {
 		for _, resumed := range []bool{false, true} {
 			b.Run(group.String()+name("resumed", resumed), func(b *testing.B) {
-				s := NewSessions(4)
+				s := newSessions(1)
 				start := cpu(b)
 				for b.Loop() {
 					client, server := p.config(), p.config()
 					client.CurvePreferences = []tls.CurveID{group}
 					if resumed {
-						s.Client(client)
-						s.Server(server)
+						s.client(client)
+						s.server(server)
 					}
 					c, sv := ring(b, client, server)
 					exchange(b, c, sv)
