@@ -32,6 +32,8 @@ func (d *directs) answer(c *zds.Channel, r *request) *response {
 		err = errors.Join(d.withdraw(p.End.GetCalls()), d.cut(p.End.GetCalls()))
 	case *pb.DirectRequest_Read:
 		out, err = d.read(p.Read)
+	case *pb.DirectRequest_Ended:
+		out, err = d.ended()
 	}
 	if err != nil {
 		d.a.note("direct connections", err)

@@ -41,12 +41,37 @@ func (d *directs) read(m *pb.ReadDirect) (*response, error) {
 	return out, nil
 }
 
+// ended tells of connections that have ended. Those of pods that nobody remembers are left out.
+func (d *directs) ended() (*response, error) {
+	list, err := d.a.mesh.EndedFlows(tallies)
+	if err != nil {
+		return nil, err
+	}
+	by, out := d.byCookie(), &response{More: len(list) == tallies}
+	for _, e := range list {
+		source, _ := d.name(by, e.Netns)
+		dest, _ := d.name(by, e.Way.Netns)
+		if source == "" || dest == "" {
+			continue
+		}
+		out.Ended = append(out.Ended, &pb.DirectEnded{
+			Call: callOf(e.Account, source, dest), Port: uint32(e.Port), AtNs: e.At.UnixNano(), LifeNs: e.Life.Nanoseconds(),
+			Sent: e.Sent, Received: e.Received,
+		})
+	}
+	return out, nil
+}
+
+func callOf(a bpf.Account, source, dest string) *pb.DirectCall {
+	return &pb.DirectCall{
+		Source: source, Address: a.To.Addr().AsSlice(), Port: uint32(a.To.Port()),
+		Places: []*pb.DirectPlace{{Uid: dest, Address: a.Way.To.Addr().AsSlice(), Port: uint32(a.Way.To.Port())}},
+	}
+}
+
 func (t *tally) message() *pb.DirectAccount {
 	return &pb.DirectAccount{
-		Call: &pb.DirectCall{
-			Source: t.source, Address: t.To.Addr().AsSlice(), Port: uint32(t.To.Port()),
-			Places: []*pb.DirectPlace{{Uid: t.dest, Address: t.Way.To.Addr().AsSlice(), Port: uint32(t.Way.To.Port())}},
-		},
+		Call:   callOf(t.Account, t.source, t.dest),
 		Opened: t.Opened, Closed: t.Closed, Failed: t.Failed, Sent: t.Sent, Received: t.Received, Gone: t.gone,
 	}
 }

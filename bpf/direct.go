@@ -39,7 +39,7 @@ type DirectFlow struct {
 	Account  Account
 }
 
-var directCounterNames = [...]string{"direct_flows", "direct_turned_back", "direct_lost"}
+var directCounterNames = [...]string{"direct_flows", "direct_turned_back", "direct_lost", "direct_untold"}
 
 // Gate is the descriptor of the array that the proxy writes {generation, lease} into. It stays the
 // Mesh's.
@@ -88,8 +88,7 @@ func (m *Mesh) DropVerdicts(match func(Call, []Way) bool) error {
 func (m *Mesh) Accounts() (map[Account]Counts, error) {
 	out := map[Account]Counts{}
 	err := each(m.obj.Accounts, func(k meshAccountKey, v meshAccount) {
-		a := Account{Call{k.Netns, addrPort(k.Called, k.CalledPort)}, Way{k.To.Netns, addrPort(k.To.Ip, k.To.Port)}}
-		out[a] = Counts{v.Opened, v.Closed, v.Failed, v.Sent, v.Received}
+		out[k.account()] = Counts{v.Opened, v.Closed, v.Failed, v.Sent, v.Received}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read accounts: %w", err)
@@ -104,10 +103,8 @@ func (m *Mesh) DropAccount(a Account) error { return gone(m.obj.Accounts.Delete(
 func (m *Mesh) DirectFlows() ([]DirectFlow, error) {
 	var out []DirectFlow
 	err := each(m.obj.DirectFlows, func(t meshTuple, f meshFlow) {
-		k := f.Account
 		out = append(out, DirectFlow{
-			From: addrPort(t.Sip, uint32(t.Sport)), To: addrPort(t.Dip, uint32(t.Dport)),
-			Account: Account{Call{k.Netns, addrPort(k.Called, k.CalledPort)}, Way{k.To.Netns, addrPort(k.To.Ip, k.To.Port)}},
+			From: addrPort(t.Sip, uint32(t.Sport)), To: addrPort(t.Dip, uint32(t.Dport)), Account: f.Account.account(),
 		})
 	})
 	if err != nil {
@@ -151,6 +148,10 @@ func accountOf(a Account) meshAccountKey {
 	return meshAccountKey{
 		Netns: a.Netns, Called: words(a.To.Addr()), CalledPort: uint32(a.To.Port()), To: wayOf(a.Way),
 	}
+}
+
+func (k meshAccountKey) account() Account {
+	return Account{Call{k.Netns, addrPort(k.Called, k.CalledPort)}, Way{k.To.Netns, addrPort(k.To.Ip, k.To.Port)}}
 }
 
 func addrPort(ip [4]uint32, port uint32) netip.AddrPort {

@@ -11,6 +11,7 @@ enum direct_counter {
 	DC_FLOWS,   /* connections that went direct */
 	DC_TURNED,  /* judged, then turned back to the proxy: stale, over budget, no room, an address not the pod's own */
 	DC_LOST,    /* could not be turned back: they reach the destination's proxy in plaintext */
+	DC_UNTOLD,  /* ended while there was no room to tell of it: no line in the access log */
 	DC_MAX,
 };
 
@@ -42,7 +43,16 @@ struct direct {
 	struct account_key account;
 	__u64 generation;
 	__u64 before; /* bytes received when our FIN was acknowledged */
+	__u64 opened; /* CLOCK_MONOTONIC in ns */
 	__u32 state;
+	__u32 zero;
+};
+/* A connection that has ended; bpf/ended.go has the same. */
+struct ended {
+	struct account_key account;
+	__u64 opened, closed; /* CLOCK_MONOTONIC in ns */
+	__u64 sent, received;
+	__u32 port; /* the caller's */
 	__u32 zero;
 };
 struct budget { __u64 live, limit; };
@@ -74,6 +84,12 @@ struct {
 	__type(key, int);
 	__type(value, struct direct);
 } directs SEC(".maps");
+
+/* struct ended. Written by sockops, without waking anybody; read by the agent when the proxy asks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} direct_ended SEC(".maps");
 
 /* enum direct_counter. Written by sockops, read by the agent. */
 MAP(direct_counters, BPF_MAP_TYPE_PERCPU_ARRAY, DC_MAX, __u32, __u64, 0);

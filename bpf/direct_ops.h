@@ -60,8 +60,26 @@ static __always_inline void direct_connect(struct bpf_sock_ops *o, struct direct
 		return;
 	}
 	d->state = D_SENT;
+	d->opened = bpf_ktime_get_ns();
 	count_direct(DC_FLOWS);
 	bpf_sock_ops_cb_flags_set(o, BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+static __always_inline void tell(struct bpf_sock_ops *o, const struct direct *d, __u64 sent, __u64 received)
+{
+	struct ended *e = bpf_ringbuf_reserve(&direct_ended, sizeof(*e), 0);
+	if (!e) {
+		count_direct(DC_UNTOLD);
+		return;
+	}
+	e->account = d->account;
+	e->opened = d->opened;
+	e->closed = bpf_ktime_get_ns();
+	e->sent = sent;
+	e->received = received;
+	e->port = o->local_port;
+	e->zero = 0;
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 }
 
 /* The kernel counts SYN and FIN as bytes. Our FIN was acknowledged if all that was sent is; the peer's has come in the
@@ -79,6 +97,7 @@ static __always_inline void settle(struct bpf_sock_ops *o, struct direct *d, str
 	sent -= sent > 0; /* SYN */
 	sent -= fin_acked && sent > 0;
 	received -= fin_came && received > 0;
+	tell(o, d, sent, received);
 	__sync_fetch_and_add(&a->sent, sent);
 	__sync_fetch_and_add(&a->received, received);
 	__sync_fetch_and_add(&a->closed, 1);

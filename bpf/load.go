@@ -12,6 +12,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
 )
 
 // Errors of Load.
@@ -35,6 +36,7 @@ type Mesh struct {
 	lock  *os.File
 	obj   meshObjects
 	links []link.Link
+	ended *ringbuf.Reader // nil: EndedFlows has not been called
 }
 
 // hooks are the programs of the node, in the order in which they are attached: sockops before the
@@ -241,6 +243,9 @@ func (m *Mesh) loadObjects(dir string) error {
 // Close gives up this process's handles and the lock. Everything stays pinned and at work.
 func (m *Mesh) Close() error {
 	var errs []error
+	if m.ended != nil {
+		errs = append(errs, m.ended.Close())
+	}
 	for _, l := range m.links {
 		errs = append(errs, l.Close())
 	}

@@ -61,6 +61,7 @@ type meshDirect struct {
 	Account    meshAccountKey
 	Generation uint64
 	Before     uint64
+	Opened     uint64
 	State      uint32
 	Zero       uint32
 }
@@ -143,6 +144,7 @@ const (
 	meshMapBudgets         = "budgets"
 	meshMapCounters        = "counters"
 	meshMapDirectCounters  = "direct_counters"
+	meshMapDirectEnded     = "direct_ended"
 	meshMapDirectFlows     = "direct_flows"
 	meshMapDirects         = "directs"
 	meshMapExcluded        = "excluded"
@@ -223,6 +225,7 @@ type meshMapSpecs struct {
 	Budgets        *ebpf.MapSpec `ebpf:"budgets"`
 	Counters       *ebpf.MapSpec `ebpf:"counters"`
 	DirectCounters *ebpf.MapSpec `ebpf:"direct_counters"`
+	DirectEnded    *ebpf.MapSpec `ebpf:"direct_ended"`
 	DirectFlows    *ebpf.MapSpec `ebpf:"direct_flows"`
 	Directs        *ebpf.MapSpec `ebpf:"directs"`
 	Excluded       *ebpf.MapSpec `ebpf:"excluded"`
@@ -269,6 +272,7 @@ type meshMaps struct {
 	Budgets        *ebpf.Map `ebpf:"budgets"`
 	Counters       *ebpf.Map `ebpf:"counters"`
 	DirectCounters *ebpf.Map `ebpf:"direct_counters"`
+	DirectEnded    *ebpf.Map `ebpf:"direct_ended"`
 	DirectFlows    *ebpf.Map `ebpf:"direct_flows"`
 	Directs        *ebpf.Map `ebpf:"directs"`
 	Excluded       *ebpf.Map `ebpf:"excluded"`
@@ -291,6 +295,7 @@ func (m *meshMaps) Close() error {
 		m.Budgets,
 		m.Counters,
 		m.DirectCounters,
+		m.DirectEnded,
 		m.DirectFlows,
 		m.Directs,
 		m.Excluded,

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/ambitmesh/ambit/internal/balance"
 	"github.com/ambitmesh/ambit/internal/mesh"
@@ -114,10 +115,7 @@ func (d *Decider) Count(r *Ruling, p *Place, n Tally) {
 	if t == nil {
 		return
 	}
-	rec := &engine.Record{
-		Kind: engine.Outbound, Pod: r.Caller, From: r.From, To: p.To, Service: r.Service, Target: p.At,
-		State: &state{path: viaHandOver, handOver: p.Pod},
-	}
+	rec := record(r, p)
 	d.reporters(rec, func(l *telemetry.Labels) {
 		t.Count(l, n.Opened, n.Closed, n.Sent, n.Received)
 		if n.Failed == 0 {
@@ -133,5 +131,36 @@ func (d *Decider) Count(r *Ruling, p *Place, n Tally) {
 	}
 	for range n.Opened {
 		t.PolicyHit(p.Policy, true)
+	}
+}
+
+// Logs reports whether connections that end in good order have lines in the access log.
+func (d *Decider) Logs() bool { return d.opts.AccessLog.Enabled(false) }
+
+// Ended is a connection that the kernel carried to its end. Bytes are as the caller sees them.
+type Ended struct {
+	To             netip.AddrPort // that was called
+	Port           uint16         // the caller's
+	At             time.Time
+	Life           time.Duration
+	Sent, Received uint64
+}
+
+// Ended writes the line of a connection that went past the proxy.
+func (d *Decider) Ended(r *Ruling, p *Place, e Ended) {
+	rec := record(r, p)
+	rec.Source = netip.AddrPortFrom(sourceFor(r.Caller, netip.Addr{}, p.At.Addr()), e.Port)
+	rec.Dest, rec.Attempts, rec.Policy = e.To, 1, p.Policy
+	rec.Accepted, rec.Ended, rec.Detail = e.At.Add(-e.Life), e.Life, "past the proxy"
+	rec.Sent.Store(e.Sent)
+	rec.Received.Store(e.Received)
+	d.log(rec, of(rec))
+}
+
+// record is what a connection would be that went through the proxy.
+func record(r *Ruling, p *Place) *engine.Record {
+	return &engine.Record{
+		Kind: engine.Outbound, Pod: r.Caller, From: r.From, To: p.To, Service: r.Service, Target: p.At,
+		State: &state{path: viaHandOver, handOver: p.Pod},
 	}
 }

@@ -64,8 +64,7 @@ func (k callKey) message(places []decide.Place) *pb.DirectCall {
 	return m
 }
 
-func keyOf(m *pb.DirectAccount) (accountKey, bool) {
-	c := m.GetCall()
+func keyOf(c *pb.DirectCall) (accountKey, bool) {
 	if len(c.GetPlaces()) != 1 {
 		return accountKey{}, false
 	}

@@ -2,6 +2,7 @@ package direct
 
 import (
 	"net/netip"
+	"time"
 
 	pb "github.com/ambitmesh/ambit/internal/meshpb/zds"
 	"github.com/ambitmesh/ambit/ztunnel/decide"
@@ -11,7 +12,7 @@ import (
 func (m *Manager) count() error {
 	seen := map[accountKey]bool{}
 	err := m.link.read(true, func(msg *pb.DirectAccount) {
-		k, ok := keyOf(msg)
+		k, ok := keyOf(msg.GetCall())
 		a := m.accounts[k]
 		if !ok || a == nil || msg.GetGone() && m.there(k) { // an earlier pod's of this uid
 			return
@@ -49,6 +50,19 @@ func (m *Manager) add(k accountKey, a *account, n decide.Tally) {
 	}
 }
 
+// tell writes what has ended to the access log.
+func (m *Manager) tell() error {
+	return m.link.ended(func(e *pb.DirectEnded) {
+		k, ok := keyOf(e.GetCall())
+		if a := m.accounts[k]; ok && a != nil {
+			m.cfg.Judge.Ended(&a.ruling, &a.place, decide.Ended{
+				To: k.to, Port: uint16(e.GetPort()), At: time.Unix(0, e.GetAtNs()), Life: time.Duration(e.GetLifeNs()),
+				Sent: e.GetSent(), Received: e.GetReceived(),
+			})
+		}
+	})
+}
+
 // more is by how much a counter has grown. It never shrinks: a connection that ended while the agent looked
 // is missing for once.
 func more(now uint64, last *uint64) uint64 {
@@ -68,7 +82,7 @@ func tallyOf(m *pb.DirectAccount) decide.Tally {
 // opened now, as its bytes do from now on.
 func (m *Manager) adopt() error {
 	return m.link.read(true, func(msg *pb.DirectAccount) {
-		k, ok := keyOf(msg)
+		k, ok := keyOf(msg.GetCall())
 		if !ok || msg.GetGone() || m.accounts[k] != nil {
 			return
 		}

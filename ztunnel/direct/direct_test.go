@@ -3,6 +3,7 @@ package direct
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -202,4 +203,25 @@ func TestPredecessorsConnectionsAreJudged(t *testing.T) {
 	if list := x.next(t, 1); len(list[0].GetEnd().GetCalls()) != 1 {
 		t.Errorf("asked %v", list)
 	}
+}
+
+func TestEndedConnectionsAreTold(t *testing.T) {
+	x := ready(t)
+	x.HandedOver(caller, to)
+	x.next(t, 1)
+	x.mu.Lock()
+	x.ended = []*pb.DirectEnded{
+		{Call: accountOf(0, 0, 0, 0).GetCall(), Port: 40000, AtNs: 5e9, LifeNs: 2e9, Sent: 7, Received: 8},
+		{Call: &pb.DirectCall{Source: "stranger"}, Port: 40001},
+	}
+	x.mu.Unlock()
+	want := decide.Ended{To: to, Port: 40000, At: time.Unix(5, 0), Life: 2 * time.Second, Sent: 7, Received: 8}
+	eventually(t, func() error {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if len(x.told) != 1 || x.told[0] != want {
+			return fmt.Errorf("told %+v", x.told)
+		}
+		return nil
+	})
 }

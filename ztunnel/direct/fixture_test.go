@@ -38,6 +38,8 @@ type rig struct {
 	counted    decide.Tally
 	asked      []*pb.DirectRequest
 	accounts   []*pb.DirectAccount
+	ended      []*pb.DirectEnded
+	told       []decide.Ended
 	fail       string // what the agent answers to End
 }
 
@@ -120,6 +122,9 @@ func (x *rig) answer(req *pb.DirectRequest) *pb.DirectResponse {
 	case *pb.DirectRequest_Read:
 		out.Accounts = x.accounts
 		return out
+	case *pb.DirectRequest_Ended:
+		out.Ended, x.ended = x.ended, nil
+		return out
 	case *pb.DirectRequest_End:
 		out.Error = x.fail
 	}
@@ -150,6 +155,14 @@ func (x *rig) RejudgeDirect(*engine.Pod, *engine.Pod, netip.AddrPort) (reason.Re
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.why, x.why == reason.None
+}
+
+func (x *rig) Logs() bool { return true }
+
+func (x *rig) Ended(_ *decide.Ruling, _ *decide.Place, e decide.Ended) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.told = append(x.told, e)
 }
 
 func (x *rig) Count(_ *decide.Ruling, _ *decide.Place, n decide.Tally) {

@@ -133,3 +133,22 @@ func (l *link) read(live bool, f func(*pb.DirectAccount)) error {
 		}
 	}
 }
+
+// ended calls f for every connection that has ended since the last time.
+func (l *link) ended(f func(*pb.DirectEnded)) error {
+	for {
+		resp, err := l.ask(&pb.DirectRequest{Payload: &pb.DirectRequest_Ended{Ended: &pb.EndedDirect{}}})
+		if err != nil {
+			return err
+		}
+		if resp.GetError() != "" {
+			return fmt.Errorf("%w: %s", errAgent, resp.GetError())
+		}
+		for _, e := range resp.GetEnded() {
+			f(e)
+		}
+		if !resp.GetMore() {
+			return nil
+		}
+	}
+}

@@ -36,6 +36,8 @@ type Judge interface {
 	Direct(caller *engine.Pod, to netip.AddrPort) (decide.Ruling, bool)
 	RejudgeDirect(caller, dest *engine.Pod, at netip.AddrPort) (reason.Reason, bool)
 	Count(*decide.Ruling, *decide.Place, decide.Tally)
+	Logs() bool
+	Ended(*decide.Ruling, *decide.Place, decide.Ended)
 }
 
 // Config is what a Manager needs. All fields are required.
@@ -175,7 +177,7 @@ func (m *Manager) turn() {
 	m.try(m.judge())
 }
 
-// keep renews the lease, and now and then counts.
+// keep renews the lease, tells of what has ended, and now and then counts.
 func (m *Manager) keep(count bool) error {
 	if m.link == nil {
 		return nil
@@ -185,6 +187,11 @@ func (m *Manager) keep(count bool) error {
 	}
 	if err := m.refresh(); err != nil {
 		return err
+	}
+	if m.cfg.Judge.Logs() {
+		if err := m.tell(); err != nil {
+			return err
+		}
 	}
 	if count {
 		return m.count()
