@@ -81,7 +81,7 @@ var loopback = netip.MustParseAddr("127.0.0.1")
 
 func forwards(server *lab.Pod, base int) []peers.Forward {
 	var out []peers.Forward
-	for r := range roles + 1 {
+	for r := range roleFresh + 1 {
 		to := r
 		if r == roleFresh {
 			to = roleOnce

@@ -72,7 +72,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	r.machine.CPUs = [2][]int{at.a, at.b}
 	r.machine.Rounds, r.machine.Each, r.machine.Quick = r.o.rounds, r.o.each.String(), r.o.quick
 	r.machine.Chains = map[string]string{}
-	r.machine.Skipped = append(r.has.skipped, skipped...)
+	r.machine.Skipped = slices.Concat(r.has.skipped, skipped)
 	for _, s := range r.machine.Skipped {
 		say("skipped: %s", s)
 	}
@@ -84,6 +84,9 @@ func (r *runner) prepare(ctx context.Context) error {
 }
 
 func (r *runner) fail(chain, what string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return // the run was stopped
+	}
 	first, _, _ := strings.Cut(err.Error(), "\n")
 	say("FAILED: %s over %s: %v", what, chain, err)
 	r.machine.Failures = append(r.machine.Failures, fmt.Sprintf("%s over %s: %s", what, chain, first))

@@ -50,7 +50,7 @@ func (w *world) hold(ctx context.Context, c chain, n int) (*holder, error) {
 	return h, nil
 }
 
-const holdLimit = 2 * time.Minute
+const holdLimit = 4 * time.Minute // a handshake for each takes its time
 
 func (h *holder) ready(ctx context.Context, r *os.File) error {
 	if err := r.SetReadDeadline(time.Now().Add(holdLimit)); err != nil {

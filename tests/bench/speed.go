@@ -26,7 +26,8 @@ func (r *runner) speed(ctx context.Context) (err error) {
 	jobs := slices.DeleteFunc(workloads(), func(l workload) bool { return !strings.Contains(l.name, r.o.only) })
 	begin := time.Now()
 	for round := range r.o.rounds {
-		for _, l := range jobs {
+		for i, l := range jobs {
+			say("round %d of %d, %d of %d: %s", round+1, r.o.rounds, i+1, len(jobs), l.name)
 			r.one(ctx, w, l, round)
 			if ctx.Err() != nil {
 				return fmt.Errorf("round %d: %w", round+1, ctx.Err())

@@ -20,15 +20,14 @@ const (
 	meshNamespace  = "bench"
 )
 
-// What a server offers, by port offset; the last two are further ways to a source and to once.
+// What a server offers, by port offset.
 const (
 	roleEcho = iota
 	roleOnce
 	roleSource
 	roleSink
 	roleNoise // a source in a process of its own, for a second client
-	roles
-	roleFresh = roles // once, by TLS sessions that are never resumed
+	roleFresh // once, by TLS sessions that are never resumed: only pairs have it
 )
 
 const serverBase = 8000
@@ -68,9 +67,7 @@ func build(ctx context.Context, o options, f features, p plan) (*world, error) {
 	for _, e := range p.engines {
 		nodes = append(nodes, e+"-a", e+"-b")
 	}
-	for _, s := range p.sameNode {
-		nodes = append(nodes, s)
-	}
+	nodes = append(nodes, p.sameNode...)
 	l, err := lab.New(ctx, lab.Options{Bin: o.bin, Nodes: nodes, Manual: true})
 	if err != nil {
 		return nil, err

@@ -1,5 +1,7 @@
 package report
 
+import "slices"
+
 // Metrics that are derived from others of the same round.
 const (
 	AddedP50 = "added p50" // p50 minus that of no mesh
@@ -9,8 +11,7 @@ const (
 // Derive adds what follows from samples of the same round.
 func Derive(samples []Sample) []Sample {
 	t, _ := collect(samples)
-	out := append(samples[:len(samples):len(samples)], added(samples, t)...)
-	return append(out, against(samples, t)...)
+	return slices.Concat(samples, added(samples, t), against(samples, t))
 }
 
 // added is p50 minus that of no mesh. A round in which the difference is not above zero is left out: noise
