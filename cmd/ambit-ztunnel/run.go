@@ -64,7 +64,8 @@ func (o *options) config() (server.Config, error) {
 		PodName: o.podName, PodNamespace: o.podNamespace, PodIP: o.podIP, TrustDomain: o.trustDomain, ClusterID: o.clusterID,
 		MetricsAddr: o.metricsAddr, ReadyAddr: o.readyAddr, AdminAddr: o.adminAddr, DrainTime: o.drainTime,
 		SameNode: decide.SameNode(o.sameNode), Engine: server.EngineKind(o.engine), AccessLog: o.accessLog, Pprof: o.pprof,
-		Version: version.String(), Level: level, Log: logger(level), Registry: reg,
+		TLSResumption: o.tlsResumption,
+		Version:       version.String(), Level: level, Log: logger(level), Registry: reg,
 	}, nil
 }
 

@@ -40,6 +40,7 @@ type Config struct {
 	DrainTime      time.Duration
 	SameNode       decide.SameNode
 	Engine         EngineKind // "": Std
+	TLSResumption  bool       // also of sessions that peers have made
 	AccessLog      string     // a file, "-" for standard output, or "off"
 	Pprof          bool
 
@@ -59,6 +60,6 @@ func (s *Server) settings() map[string]any {
 	return map[string]any{
 		"node": c.Node, "instance": s.instance, "engine": string(s.kind), "runDir": c.RunDir, "zds": c.ZDS, "controller": c.Controller,
 		"trustDomain": c.TrustDomain, "clusterId": c.ClusterID, "metricsAddr": c.MetricsAddr, "readyAddr": c.ReadyAddr,
-		"adminAddr": c.AdminAddr, "drainTime": c.DrainTime.String(), "sameNode": string(c.SameNode), "accessLog": c.AccessLog,
+		"adminAddr": c.AdminAddr, "drainTime": c.DrainTime.String(), "sameNode": string(c.SameNode), "accessLog": c.AccessLog, "tlsResumption": c.TLSResumption,
 	}
 }

@@ -30,15 +30,25 @@ func (c Config) kind() EngineKind {
 	return k
 }
 
-// makeEngine makes what carries, and tells by a metric what it is.
+// makeEngine makes what carries, and tells by metrics what it is and how it shakes hands.
 func (s *Server) makeEngine() error {
 	s.kind = s.cfg.kind()
-	o := std.Options{Decider: s.decider, Certs: s.certs, TrustDomain: s.cfg.TrustDomain, Log: s.cfg.Log, Now: s.cfg.Now}
+	shakes, err := newShakes(s.cfg.Registry)
+	if err != nil {
+		return err
+	}
+	o := std.Options{
+		Decider: s.decider, Certs: s.certs, TrustDomain: s.cfg.TrustDomain, Log: s.cfg.Log, Now: s.cfg.Now,
+		Resume: s.cfg.TLSResumption, Handshake: shakes.count,
+	}
 	switch s.kind {
 	case Std:
 		s.engine = std.New(o)
 	case Loop:
-		e, err := loop.New(loop.Options{Decider: o.Decider, Certs: o.Certs, TrustDomain: o.TrustDomain, Log: o.Log, Now: o.Now})
+		e, err := loop.New(loop.Options{
+			Decider: o.Decider, Certs: o.Certs, TrustDomain: o.TrustDomain, Log: o.Log, Now: o.Now,
+			Resume: o.Resume, Handshake: o.Handshake,
+		})
 		if err != nil {
 			return fmt.Errorf("loop engine: %w", err)
 		}
