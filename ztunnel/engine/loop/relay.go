@@ -8,8 +8,8 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
 )
 
-// pumpTurns is how many pieces one side moves before others have their turn.
-const pumpTurns = 8
+// pumpMost is how many bytes one side moves before others have their turn.
+const pumpMost = 1 << 20
 
 // carry relays, once the Decider has agreed a last time. ev is what the leg is ready for.
 func (f *flow) carry(ev poll.Events) {
@@ -53,15 +53,15 @@ func (x *end) pump() {
 		return // there is no leg yet, or not again
 	}
 	w := x.f.w.Load()
-	for range pumpTurns {
+	for moved := 0; moved < pumpMost; {
 		if !x.readable || y.busy() {
 			return
 		}
-		ok := false
+		var ok bool
 		if x.bulk {
-			ok = x.splice(w, y)
+			ok, moved = x.splice(w, y), moved+pipeSize
 		} else {
-			ok = x.pass(w, y)
+			ok, moved = x.pass(w, y), moved+scratchSize
 		}
 		if !ok {
 			return

@@ -42,14 +42,14 @@ func (f *flow) send(s *mux.Stream, most int) {
 }
 
 // sendPending sends what was kept for the tunnel, and the end if that was all.
-func (y *end) sendPending(s *mux.Stream, most int) {
-	w := y.f.w.Load()
-	b := y.pend.first()
+func (x *end) sendPending(s *mux.Stream, most int) {
+	w := x.f.w.Load()
+	b := x.pend.first()
 	n := s.Write(b[:min(len(b), most)])
-	w.chunks.consume(&y.pend, n)
-	y.f.count(y, n)
-	if y.f.task == nil && y.pend.n == 0 && y.fin && !y.shut {
-		y.finish()
+	w.chunks.consume(&x.pend, n)
+	x.f.count(x, n)
+	if x.f.task == nil && x.pend.n == 0 && x.fin && !x.shut {
+		x.finish()
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 )
 
 // End is how a flow ended. As an error it is the cause of a context that ends flows.
+//
+//nolint:errname // an end is an error to a context only
 type End struct {
 	Reason reason.Reason
 	Detail string
