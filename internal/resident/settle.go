@@ -3,40 +3,83 @@ package resident
 import (
 	"log/slog"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 )
 
 const (
-	// settleAfter is when a process has started: it has read its configuration and serves.
-	settleAfter = 10 * time.Second
+	// lookEvery is also how long what is given back should not be needed again.
+	lookEvery = 10 * time.Second
 	// dropEvery is rare enough that what comes back costs nothing, a few hundred page faults each time.
-	dropEvery = 5 * time.Minute
+	dropEvery = time.Minute
 )
 
-// Settle gives back, after its start, the heap that only the start took, and from then on now and then the
-// pages of its program that only rare work uses. stop ends that.
+// Settle gives back what the process holds and does not use: the heap that its start, a large
+// configuration or a crowd of connections took, and from time to time the pages of its program that only
+// rare work uses. stop ends that.
 func Settle(log *slog.Logger) (stop func()) {
 	end := make(chan struct{})
-	go func() {
+	go settle(log, end)
+	return func() { close(end) }
+}
+
+func settle(log *slog.Logger, end <-chan struct{}) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	var h heap
+	var dropped time.Time
+	for {
 		select {
-		case <-time.After(settleAfter):
+		case <-look.C:
 		case <-end:
 			return
 		}
-		debug.FreeOSMemory()
-		tick := time.NewTicker(dropEvery)
-		defer tick.Stop()
-		for {
-			if err := DropImage(); err != nil {
-				log.Warn("give back memory of the program's file", "error", err)
-				return
-			}
-			select {
-			case <-tick.C:
-			case <-end:
-				return
-			}
+		if h.look().wasteful() || dropped.IsZero() { // after the start in any case
+			debug.FreeOSMemory()
 		}
-	}()
-	return func() { close(end) }
+		if time.Since(dropped) < dropEvery {
+			continue
+		}
+		dropped = time.Now()
+		if err := DropImage(); err != nil {
+			log.Warn("give back memory of the program's file", "error", err)
+			return
+		}
+	}
+}
+
+// heap is what the collector said at the last look, in bytes.
+type heap struct {
+	free    uint64 // held, without any object
+	objects uint64 // dead ones too
+	live    uint64 // when they were last marked
+	used    uint64 // by all objects ever
+	before  uint64 // used, at the look before
+}
+
+func (h *heap) look() *heap {
+	s := []metrics.Sample{{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	value := func(i int) uint64 {
+		if s[i].Value.Kind() != metrics.KindUint64 {
+			return 0
+		}
+		return s[i].Value.Uint64()
+	}
+	h.free, h.objects, h.live = value(0), value(1), value(2)
+	h.before, h.used = h.used, value(3)
+	return h
+}
+
+const worth = 2 << 20 // bytes; a collection for less is not
+
+// wasteful says whether to collect and give back: where much is free or dead, and what new objects took
+// since the last look is less, so that it would not be taken again at once.
+func (h *heap) wasteful() bool {
+	gain := h.free
+	if h.objects > h.live {
+		gain += h.objects - h.live
+	}
+	return gain > worth && gain > (h.free+h.objects)/8 && h.used-h.before < gain
 }
