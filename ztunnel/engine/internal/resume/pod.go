@@ -37,7 +37,7 @@ func (p *Pod) Server(cfg *tls.Config, own *identity.Cert) {
 	defer p.mu.Unlock()
 	if s := p.of(own); s != nil {
 		cfg.SessionTicketsDisabled = false
-		cfg.SetSessionTicketKeys([][32]byte{s.ticketKey})
+		cfg.SetSessionTicketKeys(s.tickets.at(p.node.now()))
 	}
 }
 
@@ -88,7 +88,7 @@ func (p *Pod) Close() {
 
 func (p *Pod) drop() {
 	if p.set != nil {
-		p.set.ticketKey = [32]byte{}
+		p.set.tickets = tickets{}
 		p.set = nil
 	}
 }

@@ -2,7 +2,6 @@ package resume
 
 import (
 	"container/list"
-	"crypto/rand"
 	"crypto/tls"
 	"net/netip"
 	"time"
@@ -13,10 +12,10 @@ import (
 // set is all sessions of a pod, in both roles, that were made with one certificate and one set of roots.
 // Its Pod guards it.
 type set struct {
-	own       *identity.Cert
-	ticketKey [32]byte              // of the server
-	byKey     map[key]*list.Element // of entries, the client's
-	order     list.List             // the newest first
+	own     *identity.Cert
+	tickets tickets               // the server's
+	byKey   map[key]*list.Element // of entries, the client's
+	order   list.List             // the newest first
 }
 
 // key is who is called, as in the engines' pools of connections.
@@ -32,9 +31,7 @@ type entry struct {
 }
 
 func newSet(own *identity.Cert) *set {
-	s := &set{own: own, byKey: map[key]*list.Element{}}
-	_, _ = rand.Read(s.ticketKey[:]) // never fails
-	return s
+	return &set{own: own, byKey: map[key]*list.Element{}}
 }
 
 // is reports whether the set is of own's certificate and roots. A nil set is of none.
