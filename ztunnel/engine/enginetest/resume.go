@@ -28,6 +28,8 @@ func resuming() []testCase {
 		{"ResumeOtherServer", engines.resumeOtherServer},
 		{"ResumeStolen", engines.resumeStolen},
 		{"ResumePlainPeer", engines.resumePlainPeer},
+		{"ResumeOpenSSLClient", engines.resumeOpenSSLClient},
+		{"ResumeOpenSSLServer", engines.resumeOpenSSLServer},
 	}
 }
 
@@ -150,19 +152,19 @@ func (by engines) resumeOff(t *testing.T) {
 func (by engines) resumeByKey(t *testing.T) {
 	r := by.newResumable(t)
 	peers := [][]string{{id("server").String()}, {id("server").String(), id("other").String()}, {id("other").String()}}
-	var n int
+	var n atomic.Int32
 	r.client.d.Accept = func(*engine.Record) engine.Plan {
 		p := r.toTunnel()
-		p.Dial.Peers = peers[n]
+		p.Dial.Peers = peers[n.Load()]
 		return p
 	}
 	r.start(t)
 	r.again(t, false)
-	n = 1
+	n.Store(1)
 	r.again(t, false)
-	n = 0
+	n.Store(0)
 	r.again(t, true)
-	n = 2
+	n.Store(2)
 	r.wire.cut()
 	Eventually(t, "the connection is gone", func() bool { return r.client.pod.Usage.Tunnels.Load() == 0 })
 	wantRefused(t, r.out)
