@@ -122,6 +122,13 @@ func (d *Decider) ended(kind engine.Kind, n int) []*engine.Record {
 	return out
 }
 
+// count is how many records are closed.
+func (d *Decider) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.closed)
+}
+
 // failed returns the errors of attempts.
 func (d *Decider) failed() []*engine.DialError {
 	d.mu.Lock()
