@@ -13,6 +13,7 @@ import (
 	"github.com/ambitmesh/ambit/agent/sockdiag"
 	"github.com/ambitmesh/ambit/agent/zds"
 	"github.com/ambitmesh/ambit/bpf"
+	pb "github.com/ambitmesh/ambit/internal/meshpb/zds"
 )
 
 const (
@@ -37,6 +38,7 @@ type directs struct {
 	channel *zds.Channel          // to the proxy in charge; nil: none, and there are no verdicts
 	session *zds.Session          // whose channel it is
 	picture []tally               // being read
+	running []*pb.DirectFlow      // being read
 }
 
 type directPod struct {
@@ -181,7 +183,7 @@ func (d *directs) shut() error {
 		return nil
 	}
 	err := d.channel.Close()
-	d.channel, d.session, d.picture = nil, nil, nil
+	d.channel, d.session, d.picture, d.running = nil, nil, nil, nil
 	for _, p := range d.pods {
 		clear(p.calls)
 	}

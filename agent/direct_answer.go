@@ -34,6 +34,8 @@ func (d *directs) answer(c *zds.Channel, r *request) *response {
 		out, err = d.read(p.Read)
 	case *pb.DirectRequest_Ended:
 		out, err = d.ended()
+	case *pb.DirectRequest_Live:
+		out, err = d.live(p.Live.GetFrom())
 	}
 	if err != nil {
 		d.a.note("direct connections", err)

@@ -2,10 +2,7 @@ package agent
 
 import (
 	"errors"
-	"fmt"
-	"net/netip"
 
-	"github.com/ambitmesh/ambit/agent/sockdiag"
 	"github.com/ambitmesh/ambit/bpf"
 	pb "github.com/ambitmesh/ambit/internal/meshpb/zds"
 )
@@ -54,7 +51,7 @@ func (d *directs) ended() (*response, error) {
 		if source == "" || dest == "" {
 			continue
 		}
-		out.Ended = append(out.Ended, &pb.DirectEnded{
+		out.Flows = append(out.Flows, &pb.DirectFlow{
 			Call: callOf(e.Account, source, dest), Port: uint32(e.Port), AtNs: e.At.UnixNano(), LifeNs: e.Life.Nanoseconds(),
 			Sent: e.Sent, Received: e.Received,
 		})
@@ -128,39 +125,4 @@ func (d *directs) bury(by map[uint64]*directPod, dead []bpf.Account) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// addLive adds the bytes of running connections, as each calling pod's kernel has counted them.
-func (d *directs) addLive(counts map[bpf.Account]bpf.Counts) error {
-	flows, err := d.a.mesh.DirectFlows()
-	if err != nil {
-		return err
-	}
-	type ends struct{ from, to netip.AddrPort }
-	of := map[uint64]map[ends]bpf.Account{}
-	for _, f := range flows {
-		if of[f.Account.Netns] == nil {
-			of[f.Account.Netns] = map[ends]bpf.Account{}
-		}
-		of[f.Account.Netns][ends{f.From, f.To}] = f.Account
-	}
-	by := d.byCookie()
-	for cookie, mine := range of {
-		p := by[cookie]
-		if p == nil {
-			continue
-		}
-		err := p.diag.Each(func(s sockdiag.Socket) {
-			a, ok := mine[ends{s.From, s.To}]
-			if n, known := counts[a]; ok && known {
-				sent, received := s.Bytes()
-				n.Sent, n.Received = n.Sent+sent, n.Received+received
-				counts[a] = n
-			}
-		})
-		if err != nil {
-			return fmt.Errorf("pod %s: %w", p.uid, err)
-		}
-	}
-	return nil
 }

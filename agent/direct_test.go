@@ -189,10 +189,10 @@ func TestDirectAccounts(t *testing.T) {
 	})
 	p.eventually("flows are gone", func() error { return p.flowsOf("direct", 0) })
 	out := p.proxy.Order(t, stage.Order{}, &pb.DirectRequest{Payload: &pb.DirectRequest_Ended{Ended: &pb.EndedDirect{}}})
-	if len(out.GetEnded()) != 1 {
-		t.Fatalf("ended %v", out.GetEnded())
+	if len(out.GetFlows()) != 1 {
+		t.Fatalf("ended %v", out.GetFlows())
 	}
-	e := out.GetEnded()[0]
+	e := out.GetFlows()[0]
 	age := time.Since(time.Unix(0, e.GetAtNs()))
 	if e.GetCall().GetSource() != "uid-c" || fmt.Sprint(e.GetPort()) != portOf(c.Local) || e.GetReceived() < 1<<20 || e.GetLifeNs() <= 0 || age < 0 || age > time.Minute {
 		t.Errorf("ended %v %s ago, from %s", e, age, c.Local)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/cilium/ebpf"
 )
@@ -37,6 +38,8 @@ type Counts struct{ Opened, Closed, Failed, Sent, Received uint64 }
 type DirectFlow struct {
 	From, To netip.AddrPort
 	Account  Account
+	Socket   uint64        // the calling socket's cookie
+	Opened   time.Duration // CLOCK_MONOTONIC
 }
 
 var directCounterNames = [...]string{"direct_flows", "direct_turned_back", "direct_lost", "direct_untold"}
@@ -105,6 +108,7 @@ func (m *Mesh) DirectFlows() ([]DirectFlow, error) {
 	err := each(m.obj.DirectFlows, func(t meshTuple, f meshFlow) {
 		out = append(out, DirectFlow{
 			From: addrPort(t.Sip, uint32(t.Sport)), To: addrPort(t.Dip, uint32(t.Dport)), Account: f.Account.account(),
+			Socket: f.Socket, Opened: time.Duration(f.Opened),
 		})
 	})
 	if err != nil {

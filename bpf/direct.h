@@ -38,7 +38,11 @@ struct account {
 	__u64 sent, received;         /* bytes of closed ones, as the caller sees it */
 	__u64 failed_at;              /* CLOCK_MONOTONIC in ns */
 };
-struct flow { struct account_key account; __u64 socket; /* cookie */ };
+struct flow {
+	struct account_key account;
+	__u64 socket; /* cookie */
+	__u64 opened; /* CLOCK_MONOTONIC in ns */
+};
 struct direct {
 	struct account_key account;
 	__u64 generation;

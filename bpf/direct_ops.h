@@ -28,7 +28,8 @@ static __always_inline bool record(struct bpf_sock_ops *o, const struct tuple *t
 		return false;
 	if (!same(t->dip, d->account.to.ip) || t->dport != d->account.to.port)
 		return false; /* changed between the two hooks */
-	struct flow f = { .account = d->account, .socket = bpf_get_socket_cookie(o) };
+	d->opened = bpf_ktime_get_ns();
+	struct flow f = { .account = d->account, .socket = bpf_get_socket_cookie(o), .opened = d->opened };
 	if (bpf_map_update_elem(&direct_flows, t, &f, BPF_NOEXIST))
 		return false;
 	if (__sync_fetch_and_add(&b->live, 1) < b->limit) {
@@ -60,7 +61,6 @@ static __always_inline void direct_connect(struct bpf_sock_ops *o, struct direct
 		return;
 	}
 	d->state = D_SENT;
-	d->opened = bpf_ktime_get_ns();
 	count_direct(DC_FLOWS);
 	bpf_sock_ops_cb_flags_set(o, BPF_SOCK_OPS_STATE_CB_FLAG);
 }

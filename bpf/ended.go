@@ -31,9 +31,9 @@ func (m *Mesh) EndedFlows(most int) ([]Ended, error) {
 		}
 		m.ended = r
 	}
-	var mono unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono); err != nil {
-		return nil, fmt.Errorf("read the clock: %w", err)
+	mono, err := Monotonic()
+	if err != nil {
+		return nil, err
 	}
 	now := time.Now()
 	m.ended.SetDeadline(now)
@@ -48,10 +48,19 @@ func (m *Mesh) EndedFlows(most int) ([]Ended, error) {
 			return out, fmt.Errorf("read ended flows: %w", err)
 		}
 		if e, ok := endedOf(rec.RawSample); ok {
-			out = append(out, e.at(now, mono.Nano()))
+			out = append(out, e.at(now, mono))
 		}
 	}
 	return out, nil
+}
+
+// Monotonic is the clock of DirectFlow.Opened.
+func Monotonic() (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		return 0, fmt.Errorf("read the clock: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
 }
 
 // endedRecord is struct ended of direct.h.
@@ -68,10 +77,10 @@ func endedOf(b []byte) (e endedRecord, ok bool) {
 }
 
 // at brings the kernel's clock and the calendar's together.
-func (e endedRecord) at(now time.Time, mono int64) Ended {
+func (e endedRecord) at(now time.Time, mono time.Duration) Ended {
 	return Ended{
 		Account: e.Account.account(), Port: uint16(e.Port),
-		At: now.Add(-time.Duration(mono - int64(e.Closed))), Life: time.Duration(e.Closed - e.Opened),
+		At: now.Add(time.Duration(e.Closed) - mono), Life: time.Duration(e.Closed - e.Opened),
 		Sent: e.Sent, Received: e.Received,
 	}
 }

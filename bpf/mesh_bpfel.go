@@ -78,6 +78,7 @@ type meshFlow struct {
 	_       structs.HostLayout
 	Account meshAccountKey
 	Socket  uint64
+	Opened  uint64
 }
 
 type meshGate struct {

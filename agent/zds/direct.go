@@ -98,7 +98,7 @@ func ParseDirect(b []byte) (*pb.DirectRequest, error) {
 	}
 	var calls []*pb.DirectCall
 	switch p := m.GetPayload().(type) {
-	case *pb.DirectRequest_Renew, *pb.DirectRequest_Read, *pb.DirectRequest_Ended:
+	case *pb.DirectRequest_Renew, *pb.DirectRequest_Read, *pb.DirectRequest_Ended, *pb.DirectRequest_Live:
 	case *pb.DirectRequest_Allow:
 		calls = p.Allow.GetCalls()
 	case *pb.DirectRequest_Withdraw:

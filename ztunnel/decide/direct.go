@@ -137,30 +137,34 @@ func (d *Decider) Count(r *Ruling, p *Place, n Tally) {
 // Logs reports whether connections that end in good order have lines in the access log.
 func (d *Decider) Logs() bool { return d.opts.AccessLog.Enabled(false) }
 
-// Ended is a connection that the kernel carried to its end. Bytes are as the caller sees them.
-type Ended struct {
+// Carried is a connection that the kernel carries, or carried to its end. Bytes are as the caller sees them.
+type Carried struct {
+	ID             uint64
 	To             netip.AddrPort // that was called
 	Port           uint16         // the caller's
-	At             time.Time
-	Life           time.Duration
+	At             time.Time      // its end, or now
+	Life           time.Duration  // until At
 	Sent, Received uint64
 }
 
-// Ended writes the line of a connection that went past the proxy.
-func (d *Decider) Ended(r *Ruling, p *Place, e Ended) {
+// RecordOf is what such a connection would be that goes through the proxy.
+func RecordOf(r *Ruling, p *Place, c Carried) *engine.Record {
 	rec := record(r, p)
-	rec.Source = netip.AddrPortFrom(sourceFor(r.Caller, netip.Addr{}, p.At.Addr()), e.Port)
-	rec.Dest, rec.Attempts, rec.Policy = e.To, 1, p.Policy
-	rec.Accepted, rec.Ended, rec.Detail = e.At.Add(-e.Life), e.Life, "past the proxy"
-	rec.Sent.Store(e.Sent)
-	rec.Received.Store(e.Received)
-	d.log(rec, of(rec))
+	rec.ID, rec.Dest, rec.Attempts, rec.Policy = c.ID, c.To, 1, p.Policy
+	rec.Source = netip.AddrPortFrom(sourceFor(r.Caller, netip.Addr{}, p.At.Addr()), c.Port)
+	rec.Accepted, rec.Ended, rec.Detail = c.At.Add(-c.Life), c.Life, "past the proxy"
+	rec.Sent.Store(c.Sent)
+	rec.Received.Store(c.Received)
+	return rec
 }
 
-// record is what a connection would be that went through the proxy.
 func record(r *Ruling, p *Place) *engine.Record {
 	return &engine.Record{
 		Kind: engine.Outbound, Pod: r.Caller, From: r.From, To: p.To, Service: r.Service, Target: p.At,
-		State: &state{path: viaHandOver, handOver: p.Pod},
+		Attempt: engine.Attempt{Dial: engine.Dial{Action: engine.Deliver, To: p.At, Pod: p.Pod}},
+		State:   &state{path: viaHandOver, handOver: p.Pod},
 	}
 }
+
+// Ended writes the line of a connection that went past the proxy.
+func (d *Decider) Ended(r *engine.Record) { d.log(r, of(r)) }

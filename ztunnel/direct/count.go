@@ -6,6 +6,7 @@ import (
 
 	pb "github.com/ambitmesh/ambit/internal/meshpb/zds"
 	"github.com/ambitmesh/ambit/ztunnel/decide"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
 
 // count counts what the kernel has carried since the last time, and forgets what has ended with its pods.
@@ -52,14 +53,51 @@ func (m *Manager) add(k accountKey, a *account, n decide.Tally) {
 
 // tell writes what has ended to the access log.
 func (m *Manager) tell() error {
-	return m.link.ended(func(e *pb.DirectEnded) {
-		k, ok := keyOf(e.GetCall())
-		if a := m.accounts[k]; ok && a != nil {
-			m.cfg.Judge.Ended(&a.ruling, &a.place, decide.Ended{
-				To: k.to, Port: uint16(e.GetPort()), At: time.Unix(0, e.GetAtNs()), Life: time.Duration(e.GetLifeNs()),
-				Sent: e.GetSent(), Received: e.GetReceived(),
-			})
+	return m.link.ended(func(e *pb.DirectFlow) {
+		if r := m.record(e); r != nil {
+			m.cfg.Judge.Ended(r)
 		}
+	})
+}
+
+// Each calls f for every running connection until f returns false. It asks the agent, and waits for it.
+func (m *Manager) Each(f func(*engine.Record) bool) {
+	var list []*engine.Record
+	done := make(chan struct{})
+	job := func() {
+		defer close(done)
+		if m.link == nil {
+			return
+		}
+		m.try(m.link.live(func(e *pb.DirectFlow) {
+			if r := m.record(e); r != nil {
+				list = append(list, r)
+			}
+		}))
+	}
+	select {
+	case m.jobs <- job:
+	case <-m.done:
+		return
+	}
+	<-done
+	for _, r := range list {
+		if !f(r) {
+			return
+		}
+	}
+}
+
+// record is what a connection would be that goes through the proxy; nil if nothing is known of its account.
+func (m *Manager) record(e *pb.DirectFlow) *engine.Record {
+	k, ok := keyOf(e.GetCall())
+	a := m.accounts[k]
+	if !ok || a == nil {
+		return nil
+	}
+	return decide.RecordOf(&a.ruling, &a.place, decide.Carried{
+		ID: e.GetId(), To: k.to, Port: uint16(e.GetPort()), At: time.Unix(0, e.GetAtNs()), Life: time.Duration(e.GetLifeNs()),
+		Sent: e.GetSent(), Received: e.GetReceived(),
 	})
 }
 

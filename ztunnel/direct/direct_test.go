@@ -2,6 +2,7 @@ package direct
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	pb "github.com/ambitmesh/ambit/internal/meshpb/zds"
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/decide"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
 
 // ready is a rig with a link whose lease stands.
@@ -210,18 +212,36 @@ func TestEndedConnectionsAreTold(t *testing.T) {
 	x.HandedOver(caller, to)
 	x.next(t, 1)
 	x.mu.Lock()
-	x.ended = []*pb.DirectEnded{
+	x.ended = []*pb.DirectFlow{
 		{Call: accountOf(0, 0, 0, 0).GetCall(), Port: 40000, AtNs: 5e9, LifeNs: 2e9, Sent: 7, Received: 8},
 		{Call: &pb.DirectCall{Source: "stranger"}, Port: 40001},
 	}
 	x.mu.Unlock()
-	want := decide.Ended{To: to, Port: 40000, At: time.Unix(5, 0), Life: 2 * time.Second, Sent: 7, Received: 8}
 	eventually(t, func() error {
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		if len(x.told) != 1 || x.told[0] != want {
+		if len(x.told) != 1 {
 			return fmt.Errorf("told %+v", x.told)
 		}
 		return nil
 	})
+	r := x.told[0]
+	if r.Source.String() != "10.0.0.1:40000" || r.Dest != to || r.Ended != 2*time.Second || !r.Accepted.Equal(time.Unix(3, 0)) || r.Sent.Load() != 7 || r.Received.Load() != 8 {
+		t.Errorf("told %+v", r)
+	}
+}
+
+func TestRunningConnectionsAreListed(t *testing.T) {
+	x := ready(t)
+	x.HandedOver(caller, to)
+	x.next(t, 1)
+	x.mu.Lock()
+	x.live = []*pb.DirectFlow{{Call: accountOf(0, 0, 0, 0).GetCall(), Port: 40000, Id: 9}, {Call: accountOf(0, 0, 0, 0).GetCall(), Port: 40001, Id: 10}}
+	x.mu.Unlock()
+	var ids []uint64
+	x.Each(func(r *engine.Record) bool { ids = append(ids, r.ID); return false })
+	x.Each(func(r *engine.Record) bool { ids = append(ids, r.ID); return true })
+	if !slices.Equal(ids, []uint64{9, 9, 10}) {
+		t.Errorf("connections %v", ids)
+	}
 }

@@ -38,8 +38,9 @@ type rig struct {
 	counted    decide.Tally
 	asked      []*pb.DirectRequest
 	accounts   []*pb.DirectAccount
-	ended      []*pb.DirectEnded
-	told       []decide.Ended
+	ended      []*pb.DirectFlow
+	live       []*pb.DirectFlow
+	told       []*engine.Record
 	fail       string // what the agent answers to End
 }
 
@@ -123,7 +124,10 @@ func (x *rig) answer(req *pb.DirectRequest) *pb.DirectResponse {
 		out.Accounts = x.accounts
 		return out
 	case *pb.DirectRequest_Ended:
-		out.Ended, x.ended = x.ended, nil
+		out.Flows, x.ended = x.ended, nil
+		return out
+	case *pb.DirectRequest_Live:
+		out.Flows = x.live
 		return out
 	case *pb.DirectRequest_End:
 		out.Error = x.fail
@@ -159,10 +163,10 @@ func (x *rig) RejudgeDirect(*engine.Pod, *engine.Pod, netip.AddrPort) (reason.Re
 
 func (x *rig) Logs() bool { return true }
 
-func (x *rig) Ended(_ *decide.Ruling, _ *decide.Place, e decide.Ended) {
+func (x *rig) Ended(r *engine.Record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.told = append(x.told, e)
+	x.told = append(x.told, r)
 }
 
 func (x *rig) Count(_ *decide.Ruling, _ *decide.Place, n decide.Tally) {

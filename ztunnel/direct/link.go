@@ -135,18 +135,32 @@ func (l *link) read(live bool, f func(*pb.DirectAccount)) error {
 }
 
 // ended calls f for every connection that has ended since the last time.
-func (l *link) ended(f func(*pb.DirectEnded)) error {
-	for {
-		resp, err := l.ask(&pb.DirectRequest{Payload: &pb.DirectRequest_Ended{Ended: &pb.EndedDirect{}}})
+func (l *link) ended(f func(*pb.DirectFlow)) error {
+	return l.flows(func(int) *pb.DirectRequest {
+		return &pb.DirectRequest{Payload: &pb.DirectRequest_Ended{Ended: &pb.EndedDirect{}}}
+	}, f)
+}
+
+// live calls f for every running connection.
+func (l *link) live(f func(*pb.DirectFlow)) error {
+	return l.flows(func(seen int) *pb.DirectRequest {
+		return &pb.DirectRequest{Payload: &pb.DirectRequest_Live{Live: &pb.LiveDirect{From: uint32(seen)}}}
+	}, f)
+}
+
+func (l *link) flows(next func(seen int) *pb.DirectRequest, f func(*pb.DirectFlow)) error {
+	for seen := 0; ; {
+		resp, err := l.ask(next(seen))
 		if err != nil {
 			return err
 		}
 		if resp.GetError() != "" {
 			return fmt.Errorf("%w: %s", errAgent, resp.GetError())
 		}
-		for _, e := range resp.GetEnded() {
+		for _, e := range resp.GetFlows() {
 			f(e)
 		}
+		seen += len(resp.GetFlows())
 		if !resp.GetMore() {
 			return nil
 		}

@@ -37,7 +37,7 @@ type Judge interface {
 	RejudgeDirect(caller, dest *engine.Pod, at netip.AddrPort) (reason.Reason, bool)
 	Count(*decide.Ruling, *decide.Place, decide.Tally)
 	Logs() bool
-	Ended(*decide.Ruling, *decide.Place, decide.Ended)
+	Ended(*engine.Record)
 }
 
 // Config is what a Manager needs. All fields are required.
@@ -57,6 +57,8 @@ type Manager struct {
 	gate   gate
 	offers chan offer
 	wake   chan struct{}
+	jobs   chan func()   // for Run to do
+	done   chan struct{} // closed when Run ends
 
 	mu   sync.Mutex
 	next *link // offered by the agent, not yet in use
@@ -76,6 +78,7 @@ type offer struct {
 func New(cfg Config) *Manager {
 	m := &Manager{
 		cfg: cfg, base: rand.Uint64() &^ (1<<32 - 1), offers: make(chan offer, maxOffers), wake: make(chan struct{}, 1),
+		jobs: make(chan func()), done: make(chan struct{}),
 		book: book{calls: map[callKey]*call{}, accounts: map[accountKey]*account{}},
 	}
 	m.gate.raise(m.base + cfg.Generation)
@@ -138,6 +141,7 @@ func (m *Manager) Stop() {
 
 // Run does the work until ctx ends. It is to be called once.
 func (m *Manager) Run(ctx context.Context) {
+	defer close(m.done)
 	defer m.cut(nil)
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
@@ -147,6 +151,8 @@ func (m *Manager) Run(ctx context.Context) {
 			return
 		case <-m.wake:
 			m.turn()
+		case f := <-m.jobs:
+			f()
 		case o := <-m.offers:
 			m.try(m.offered(o))
 		case <-tick.C:

@@ -156,9 +156,18 @@ func (s *Server) last() {
 	}
 }
 
+// each calls f for every live connection, those that the kernel carries included.
+func (s *Server) each(f func(*engine.Record) bool) {
+	more := true
+	s.engine.Each(func(r *engine.Record) bool { more = f(r); return more })
+	if more && s.direct != nil {
+		s.direct.Each(f)
+	}
+}
+
 func (s *Server) newAdmin() {
 	s.admin = admin.New(admin.Config{
-		Store: s.store, Each: s.engine.Each, Pods: s.pods.List, Certs: s.certs.List,
+		Store: s.store, Each: s.each, Pods: s.pods.List, Certs: s.certs.List,
 		Explain: func(source, destination string, port uint16) (any, error) {
 			return s.decider.Explain(source, destination, port)
 		},

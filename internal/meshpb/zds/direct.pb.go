@@ -33,6 +33,7 @@ type DirectRequest struct {
 	//	*DirectRequest_End
 	//	*DirectRequest_Read
 	//	*DirectRequest_Ended
+	//	*DirectRequest_Live
 	Payload       isDirectRequest_Payload `protobuf_oneof:"payload"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -129,6 +130,15 @@ func (x *DirectRequest) GetEnded() *EndedDirect {
 	return nil
 }
 
+func (x *DirectRequest) GetLive() *LiveDirect {
+	if x != nil {
+		if x, ok := x.Payload.(*DirectRequest_Live); ok {
+			return x.Live
+		}
+	}
+	return nil
+}
+
 type isDirectRequest_Payload interface {
 	isDirectRequest_Payload()
 }
@@ -157,6 +167,10 @@ type DirectRequest_Ended struct {
 	Ended *EndedDirect `protobuf:"bytes,6,opt,name=ended,proto3,oneof"`
 }
 
+type DirectRequest_Live struct {
+	Live *LiveDirect `protobuf:"bytes,7,opt,name=live,proto3,oneof"`
+}
+
 func (*DirectRequest_Renew) isDirectRequest_Payload() {}
 
 func (*DirectRequest_Allow) isDirectRequest_Payload() {}
@@ -168,6 +182,8 @@ func (*DirectRequest_End) isDirectRequest_Payload() {}
 func (*DirectRequest_Read) isDirectRequest_Payload() {}
 
 func (*DirectRequest_Ended) isDirectRequest_Payload() {}
+
+func (*DirectRequest_Live) isDirectRequest_Payload() {}
 
 // RenewDirect asks whether the agent is there: a lease is renewed after an answer only.
 type RenewDirect struct {
@@ -571,20 +587,65 @@ func (*EndedDirect) Descriptor() ([]byte, []int) {
 	return file_internal_meshpb_zds_direct_proto_rawDescGZIP(), []int{8}
 }
 
+// LiveDirect asks for the running connections, a packet at a time: from is the number of those seen already.
+type LiveDirect struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          uint32                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiveDirect) Reset() {
+	*x = LiveDirect{}
+	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiveDirect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiveDirect) ProtoMessage() {}
+
+func (x *LiveDirect) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiveDirect.ProtoReflect.Descriptor instead.
+func (*LiveDirect) Descriptor() ([]byte, []int) {
+	return file_internal_meshpb_zds_direct_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *LiveDirect) GetFrom() uint32 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
 type DirectResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Error         string                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"` // "" = ok
 	Accounts      []*DirectAccount       `protobuf:"bytes,2,rep,name=accounts,proto3" json:"accounts,omitempty"`
 	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`         // there are more
 	Answered      bool                   `protobuf:"varint,4,opt,name=answered,proto3" json:"answered,omitempty"` // true: an empty packet would be the channel's end
-	Ended         []*DirectEnded         `protobuf:"bytes,5,rep,name=ended,proto3" json:"ended,omitempty"`
+	Flows         []*DirectFlow          `protobuf:"bytes,5,rep,name=flows,proto3" json:"flows,omitempty"`        // ended or running ones
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DirectResponse) Reset() {
 	*x = DirectResponse{}
-	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[9]
+	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -596,7 +657,7 @@ func (x *DirectResponse) String() string {
 func (*DirectResponse) ProtoMessage() {}
 
 func (x *DirectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[9]
+	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -609,7 +670,7 @@ func (x *DirectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectResponse.ProtoReflect.Descriptor instead.
 func (*DirectResponse) Descriptor() ([]byte, []int) {
-	return file_internal_meshpb_zds_direct_proto_rawDescGZIP(), []int{9}
+	return file_internal_meshpb_zds_direct_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DirectResponse) GetError() string {
@@ -640,41 +701,42 @@ func (x *DirectResponse) GetAnswered() bool {
 	return false
 }
 
-func (x *DirectResponse) GetEnded() []*DirectEnded {
+func (x *DirectResponse) GetFlows() []*DirectFlow {
 	if x != nil {
-		return x.Ended
+		return x.Flows
 	}
 	return nil
 }
 
-// DirectEnded is one connection that has ended.
-type DirectEnded struct {
+// DirectFlow is one connection.
+type DirectFlow struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Call          *DirectCall            `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`              // with one place
-	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`             // the caller's
-	AtNs          int64                  `protobuf:"varint,3,opt,name=at_ns,json=atNs,proto3" json:"at_ns,omitempty"` // Unix time
-	LifeNs        int64                  `protobuf:"varint,4,opt,name=life_ns,json=lifeNs,proto3" json:"life_ns,omitempty"`
+	Call          *DirectCall            `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`                    // with one place
+	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`                   // the caller's
+	AtNs          int64                  `protobuf:"varint,3,opt,name=at_ns,json=atNs,proto3" json:"at_ns,omitempty"`       // Unix time of its end, or now
+	LifeNs        int64                  `protobuf:"varint,4,opt,name=life_ns,json=lifeNs,proto3" json:"life_ns,omitempty"` // until then
 	Sent          uint64                 `protobuf:"varint,5,opt,name=sent,proto3" json:"sent,omitempty"`
 	Received      uint64                 `protobuf:"varint,6,opt,name=received,proto3" json:"received,omitempty"`
+	Id            uint64                 `protobuf:"varint,7,opt,name=id,proto3" json:"id,omitempty"` // of a running one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *DirectEnded) Reset() {
-	*x = DirectEnded{}
-	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[10]
+func (x *DirectFlow) Reset() {
+	*x = DirectFlow{}
+	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *DirectEnded) String() string {
+func (x *DirectFlow) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*DirectEnded) ProtoMessage() {}
+func (*DirectFlow) ProtoMessage() {}
 
-func (x *DirectEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[10]
+func (x *DirectFlow) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,49 +747,56 @@ func (x *DirectEnded) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use DirectEnded.ProtoReflect.Descriptor instead.
-func (*DirectEnded) Descriptor() ([]byte, []int) {
-	return file_internal_meshpb_zds_direct_proto_rawDescGZIP(), []int{10}
+// Deprecated: Use DirectFlow.ProtoReflect.Descriptor instead.
+func (*DirectFlow) Descriptor() ([]byte, []int) {
+	return file_internal_meshpb_zds_direct_proto_rawDescGZIP(), []int{11}
 }
 
-func (x *DirectEnded) GetCall() *DirectCall {
+func (x *DirectFlow) GetCall() *DirectCall {
 	if x != nil {
 		return x.Call
 	}
 	return nil
 }
 
-func (x *DirectEnded) GetPort() uint32 {
+func (x *DirectFlow) GetPort() uint32 {
 	if x != nil {
 		return x.Port
 	}
 	return 0
 }
 
-func (x *DirectEnded) GetAtNs() int64 {
+func (x *DirectFlow) GetAtNs() int64 {
 	if x != nil {
 		return x.AtNs
 	}
 	return 0
 }
 
-func (x *DirectEnded) GetLifeNs() int64 {
+func (x *DirectFlow) GetLifeNs() int64 {
 	if x != nil {
 		return x.LifeNs
 	}
 	return 0
 }
 
-func (x *DirectEnded) GetSent() uint64 {
+func (x *DirectFlow) GetSent() uint64 {
 	if x != nil {
 		return x.Sent
 	}
 	return 0
 }
 
-func (x *DirectEnded) GetReceived() uint64 {
+func (x *DirectFlow) GetReceived() uint64 {
 	if x != nil {
 		return x.Received
+	}
+	return 0
+}
+
+func (x *DirectFlow) GetId() uint64 {
+	if x != nil {
+		return x.Id
 	}
 	return 0
 }
@@ -749,7 +818,7 @@ type DirectAccount struct {
 
 func (x *DirectAccount) Reset() {
 	*x = DirectAccount{}
-	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[11]
+	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -761,7 +830,7 @@ func (x *DirectAccount) String() string {
 func (*DirectAccount) ProtoMessage() {}
 
 func (x *DirectAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[11]
+	mi := &file_internal_meshpb_zds_direct_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -774,7 +843,7 @@ func (x *DirectAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectAccount.ProtoReflect.Descriptor instead.
 func (*DirectAccount) Descriptor() ([]byte, []int) {
-	return file_internal_meshpb_zds_direct_proto_rawDescGZIP(), []int{11}
+	return file_internal_meshpb_zds_direct_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DirectAccount) GetCall() *DirectCall {
@@ -830,14 +899,15 @@ var File_internal_meshpb_zds_direct_proto protoreflect.FileDescriptor
 
 const file_internal_meshpb_zds_direct_proto_rawDesc = "" +
 	"\n" +
-	" internal/meshpb/zds/direct.proto\x12\x12istio.workload.zds\"\xf0\x02\n" +
+	" internal/meshpb/zds/direct.proto\x12\x12istio.workload.zds\"\xa6\x03\n" +
 	"\rDirectRequest\x127\n" +
 	"\x05renew\x18\x01 \x01(\v2\x1f.istio.workload.zds.RenewDirectH\x00R\x05renew\x127\n" +
 	"\x05allow\x18\x02 \x01(\v2\x1f.istio.workload.zds.AllowDirectH\x00R\x05allow\x12@\n" +
 	"\bwithdraw\x18\x03 \x01(\v2\".istio.workload.zds.WithdrawDirectH\x00R\bwithdraw\x121\n" +
 	"\x03end\x18\x04 \x01(\v2\x1d.istio.workload.zds.EndDirectH\x00R\x03end\x124\n" +
 	"\x04read\x18\x05 \x01(\v2\x1e.istio.workload.zds.ReadDirectH\x00R\x04read\x127\n" +
-	"\x05ended\x18\x06 \x01(\v2\x1f.istio.workload.zds.EndedDirectH\x00R\x05endedB\t\n" +
+	"\x05ended\x18\x06 \x01(\v2\x1f.istio.workload.zds.EndedDirectH\x00R\x05ended\x124\n" +
+	"\x04live\x18\a \x01(\v2\x1e.istio.workload.zds.LiveDirectH\x00R\x04liveB\t\n" +
 	"\apayload\"\r\n" +
 	"\vRenewDirect\"M\n" +
 	"\vDirectPlace\x12\x10\n" +
@@ -863,20 +933,25 @@ const file_internal_meshpb_zds_direct_proto_rawDesc = "" +
 	"ReadDirect\x12\x12\n" +
 	"\x04live\x18\x01 \x01(\bR\x04live\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\rR\x04from\"\r\n" +
-	"\vEndedDirect\"\xcc\x01\n" +
+	"\vEndedDirect\" \n" +
+	"\n" +
+	"LiveDirect\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\rR\x04from\"\xcb\x01\n" +
 	"\x0eDirectResponse\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12=\n" +
 	"\baccounts\x18\x02 \x03(\v2!.istio.workload.zds.DirectAccountR\baccounts\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12\x1a\n" +
-	"\banswered\x18\x04 \x01(\bR\banswered\x125\n" +
-	"\x05ended\x18\x05 \x03(\v2\x1f.istio.workload.zds.DirectEndedR\x05ended\"\xb3\x01\n" +
-	"\vDirectEnded\x122\n" +
+	"\banswered\x18\x04 \x01(\bR\banswered\x124\n" +
+	"\x05flows\x18\x05 \x03(\v2\x1e.istio.workload.zds.DirectFlowR\x05flows\"\xc2\x01\n" +
+	"\n" +
+	"DirectFlow\x122\n" +
 	"\x04call\x18\x01 \x01(\v2\x1e.istio.workload.zds.DirectCallR\x04call\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x13\n" +
 	"\x05at_ns\x18\x03 \x01(\x03R\x04atNs\x12\x17\n" +
 	"\alife_ns\x18\x04 \x01(\x03R\x06lifeNs\x12\x12\n" +
 	"\x04sent\x18\x05 \x01(\x04R\x04sent\x12\x1a\n" +
-	"\breceived\x18\x06 \x01(\x04R\breceived\"\xcf\x01\n" +
+	"\breceived\x18\x06 \x01(\x04R\breceived\x12\x0e\n" +
+	"\x02id\x18\a \x01(\x04R\x02id\"\xcf\x01\n" +
 	"\rDirectAccount\x122\n" +
 	"\x04call\x18\x01 \x01(\v2\x1e.istio.workload.zds.DirectCallR\x04call\x12\x16\n" +
 	"\x06opened\x18\x02 \x01(\x04R\x06opened\x12\x16\n" +
@@ -898,7 +973,7 @@ func file_internal_meshpb_zds_direct_proto_rawDescGZIP() []byte {
 	return file_internal_meshpb_zds_direct_proto_rawDescData
 }
 
-var file_internal_meshpb_zds_direct_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_internal_meshpb_zds_direct_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_internal_meshpb_zds_direct_proto_goTypes = []any{
 	(*DirectRequest)(nil),  // 0: istio.workload.zds.DirectRequest
 	(*RenewDirect)(nil),    // 1: istio.workload.zds.RenewDirect
@@ -909,9 +984,10 @@ var file_internal_meshpb_zds_direct_proto_goTypes = []any{
 	(*EndDirect)(nil),      // 6: istio.workload.zds.EndDirect
 	(*ReadDirect)(nil),     // 7: istio.workload.zds.ReadDirect
 	(*EndedDirect)(nil),    // 8: istio.workload.zds.EndedDirect
-	(*DirectResponse)(nil), // 9: istio.workload.zds.DirectResponse
-	(*DirectEnded)(nil),    // 10: istio.workload.zds.DirectEnded
-	(*DirectAccount)(nil),  // 11: istio.workload.zds.DirectAccount
+	(*LiveDirect)(nil),     // 9: istio.workload.zds.LiveDirect
+	(*DirectResponse)(nil), // 10: istio.workload.zds.DirectResponse
+	(*DirectFlow)(nil),     // 11: istio.workload.zds.DirectFlow
+	(*DirectAccount)(nil),  // 12: istio.workload.zds.DirectAccount
 }
 var file_internal_meshpb_zds_direct_proto_depIdxs = []int32{
 	1,  // 0: istio.workload.zds.DirectRequest.renew:type_name -> istio.workload.zds.RenewDirect
@@ -920,19 +996,20 @@ var file_internal_meshpb_zds_direct_proto_depIdxs = []int32{
 	6,  // 3: istio.workload.zds.DirectRequest.end:type_name -> istio.workload.zds.EndDirect
 	7,  // 4: istio.workload.zds.DirectRequest.read:type_name -> istio.workload.zds.ReadDirect
 	8,  // 5: istio.workload.zds.DirectRequest.ended:type_name -> istio.workload.zds.EndedDirect
-	2,  // 6: istio.workload.zds.DirectCall.places:type_name -> istio.workload.zds.DirectPlace
-	3,  // 7: istio.workload.zds.AllowDirect.calls:type_name -> istio.workload.zds.DirectCall
-	3,  // 8: istio.workload.zds.WithdrawDirect.calls:type_name -> istio.workload.zds.DirectCall
-	3,  // 9: istio.workload.zds.EndDirect.calls:type_name -> istio.workload.zds.DirectCall
-	11, // 10: istio.workload.zds.DirectResponse.accounts:type_name -> istio.workload.zds.DirectAccount
-	10, // 11: istio.workload.zds.DirectResponse.ended:type_name -> istio.workload.zds.DirectEnded
-	3,  // 12: istio.workload.zds.DirectEnded.call:type_name -> istio.workload.zds.DirectCall
-	3,  // 13: istio.workload.zds.DirectAccount.call:type_name -> istio.workload.zds.DirectCall
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	9,  // 6: istio.workload.zds.DirectRequest.live:type_name -> istio.workload.zds.LiveDirect
+	2,  // 7: istio.workload.zds.DirectCall.places:type_name -> istio.workload.zds.DirectPlace
+	3,  // 8: istio.workload.zds.AllowDirect.calls:type_name -> istio.workload.zds.DirectCall
+	3,  // 9: istio.workload.zds.WithdrawDirect.calls:type_name -> istio.workload.zds.DirectCall
+	3,  // 10: istio.workload.zds.EndDirect.calls:type_name -> istio.workload.zds.DirectCall
+	12, // 11: istio.workload.zds.DirectResponse.accounts:type_name -> istio.workload.zds.DirectAccount
+	11, // 12: istio.workload.zds.DirectResponse.flows:type_name -> istio.workload.zds.DirectFlow
+	3,  // 13: istio.workload.zds.DirectFlow.call:type_name -> istio.workload.zds.DirectCall
+	3,  // 14: istio.workload.zds.DirectAccount.call:type_name -> istio.workload.zds.DirectCall
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_internal_meshpb_zds_direct_proto_init() }
@@ -947,6 +1024,7 @@ func file_internal_meshpb_zds_direct_proto_init() {
 		(*DirectRequest_End)(nil),
 		(*DirectRequest_Read)(nil),
 		(*DirectRequest_Ended)(nil),
+		(*DirectRequest_Live)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -954,7 +1032,7 @@ func file_internal_meshpb_zds_direct_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_meshpb_zds_direct_proto_rawDesc), len(file_internal_meshpb_zds_direct_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
