@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	coldHybrid = "cold connect to a new peer"
-	coldPlain  = "cold connect to a new peer, X25519"
+	coldHybrid = report.Cold
+	coldPlain  = report.Cold + ", X25519"
 	hboneCold  = "ztunnel layout: hbone_connections"
 	perCold    = "ms CPU each"
 )
@@ -74,34 +74,46 @@ func (r *runner) visits(ctx context.Context, w *world, engine, workload, debug s
 	}
 	z := w.lab.Node(engine + "-a").Ztunnel()
 	c.proxies = []string{z.Cgroup(), c.proxies[1]}
-	if err := w.quiet(ctx, c); err != nil {
+	samples, err := w.visited(ctx, c, addrs[1:], workload)
+	if err != nil {
 		return err
+	}
+	r.add(round, samples...)
+	if debug == "" {
+		samples[1].Workload = hboneCold
+		r.add(round, samples[1])
+	}
+	if err := r.again(ctx, w, c, addrs[1:], workload, round); err != nil {
+		r.fail(c.name, workload+report.Resumed, err)
+	}
+	return ctx.Err()
+}
+
+// visited connects to each address and gives CPU time and latency of one.
+func (w *world) visited(ctx context.Context, c chain, addrs []string, workload string) ([]report.Sample, error) {
+	if err := w.quiet(ctx, c); err != nil {
+		return nil, err
 	}
 	watched := slices.Concat(c.proxies, c.agents)
 	before, err := load.CPU(watched)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	res, err := w.visit(ctx, c, addrs[1:])
+	res, err := w.visit(ctx, c, addrs)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := w.quiet(ctx, c); err != nil {
-		return err
+		return nil, err
 	}
 	after, err := load.CPU(watched)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s := report.Sample{Workload: workload, Chain: c.name, Metric: "cpu", Unit: perCold, Value: (after - before) / float64(res.Count) * 1e3}
-	r.add(round, s)
-	s.Metric, s.Unit, s.Value = "p50", "us", res.P50
-	r.add(round, s)
-	if debug == "" {
-		s.Workload = hboneCold
-		r.add(round, s)
-	}
-	return nil
+	p50 := s
+	p50.Metric, p50.Unit, p50.Value = "p50", "us", res.P50
+	return []report.Sample{s, p50}, nil
 }
 
 // restart replaces the near ztunnel: the new one has no tunnels. debug is for Go's runtime.
@@ -141,7 +153,7 @@ func (r *runner) fresh(ctx context.Context, w *world, round int) {
 			r.fail(t.Name, coldHybrid, err)
 			continue
 		}
-		for _, workload := range []string{coldHybrid, coldPlain} {
+		for _, workload := range []string{coldHybrid, coldPlain, coldHybrid + report.Resumed, coldPlain + report.Resumed} {
 			s := report.Sample{Workload: workload, Chain: t.Name, Metric: "cpu", Unit: perCold, Value: res.CPU[0] / float64(res.Count) * 1e3}
 			r.add(round, s)
 			s.Metric, s.Unit, s.Value = "p50", "us", res.P50

@@ -164,7 +164,7 @@ func Number(v float64) string {
 
 // number writes a mark of an axis.
 func number(v float64) string {
-	if v >= 10_000 {
+	if v >= 1000 {
 		return thousands(strconv.FormatFloat(v, 'f', 0, 64))
 	}
 	return strconv.FormatFloat(v, 'g', 4, 64)

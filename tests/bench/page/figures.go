@@ -23,10 +23,15 @@ var shown = []struct{ metric, title string }{
 
 var units = map[string]string{"us": "µs", "1/s": "per second", "x": "times"}
 
-func title(name, metric, unit string) string {
+func unitOf(unit string) string {
 	if u, ok := units[unit]; ok {
-		unit = u
+		return u
 	}
+	return unit
+}
+
+func title(name, metric, unit string) string {
+	unit = unitOf(unit)
 	if report.More(metric) {
 		return fmt.Sprintf("%s, %s (more is better)", name, unit)
 	}
@@ -79,18 +84,21 @@ func bar(label, class string, r *report.Row) chart.Bar {
 }
 
 func (d *data) cold() figure {
-	f := figure{"cold-connect.svg", chart.Figure{Title: "cold connect to a new peer"}}
+	f := figure{"cold-connect.svg", chart.Figure{Title: "cold connect to a new peer (others: X25519, full handshakes)"}}
 	for _, w := range d.workloads() {
 		if !strings.HasPrefix(w, "cold ") {
 			continue
 		}
-		kind := "X25519MLKEM768 in the mesh"
-		if strings.HasSuffix(w, "X25519") {
-			kind = "X25519 everywhere"
+		kind := "X25519MLKEM768"
+		if strings.Contains(w, ", X25519") {
+			kind = "X25519"
 		}
-		for _, m := range []struct{ metric, title string }{{"cpu", "CPU: "}, {"p50", "median: "}} {
+		if strings.HasSuffix(w, report.Resumed) {
+			kind += ", the mesh resumes"
+		}
+		for _, m := range []struct{ metric, title string }{{"cpu", "CPU, "}, {"p50", "median, "}} {
 			if rows := d.chains(w, m.metric); len(rows) > 0 {
-				f.Panels = append(f.Panels, panel(title(m.title+kind, m.metric, rows[0].Unit), rows))
+				f.Panels = append(f.Panels, panel(m.title+kind+", "+unitOf(rows[0].Unit), rows))
 			}
 		}
 	}

@@ -32,7 +32,7 @@ func TestTargetsSayHitMissAndNotMeasured(t *testing.T) {
 		"same node, direct, 1 KiB, c=1: p50 within 3 % of no mesh":   notMeasured,
 		"same node, proxy, 1 KiB, c=1: added p50 <= 0.6 of two hops": notMeasured,
 		"CPU per request, both proxies, c=1 <= 0.95 F":               notMeasured,
-		"cold connect, resumed, CPU <= 0.7 nginx":                    notMeasured,
+		"the same, resumed <= 0.7 peers":                             notMeasured,
 		"ping p50 during bulk <= 4 D":                                notMeasured,
 	}
 	for _, v := range d.targets() {

@@ -42,3 +42,9 @@ const (
 
 // Snapshot names the workload of a size.
 func Snapshot(n int, what string) string { return fmt.Sprintf("snapshot of %d %s", n, what) }
+
+// Names of connects that need a handshake. For other proxies the handshake is always a full one.
+const (
+	Cold    = "cold connect to a new peer"
+	Resumed = ", resumed"
+)
