@@ -24,6 +24,7 @@ type listener struct {
 	kind  engine.Kind
 	fd    int
 	shut  bool
+	again bool // it is to have another turn
 	pause time.Duration
 	timer poll.Timer
 }
@@ -57,6 +58,7 @@ func (l *listener) Ready(poll.Events) { l.Run() }
 // Run accepts a number of connections. What cannot be accepted now (no descriptors left, say) stays in the
 // kernel's queue.
 func (l *listener) Run() {
+	l.again = false
 	for range acceptTurn {
 		if l.shut {
 			return
@@ -73,7 +75,10 @@ func (l *listener) Run() {
 			return
 		}
 	}
-	l.p.w.Again(l)
+	if !l.again {
+		l.again = true
+		l.p.w.Again(l)
+	}
 }
 
 func (l *listener) later(errno unix.Errno) {

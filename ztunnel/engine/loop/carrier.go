@@ -41,6 +41,7 @@ type carrier struct {
 	dirty    bool // to be flushed in this turn
 	ending   bool // its last frames are being written
 	closed   bool
+	again    bool  // it is to have another turn
 	moved    int64 // bytes since the last look
 	grace    poll.Timer
 
@@ -85,12 +86,21 @@ func (c *carrier) Ready(ev poll.Events) {
 
 // Run is another turn.
 func (c *carrier) Run() {
+	c.again = false
 	if c.closed {
 		return
 	}
 	c.mark()
 	if c.readable {
 		c.read()
+	}
+}
+
+// later asks for another turn.
+func (c *carrier) later() {
+	if !c.again {
+		c.again = true
+		c.w.Again(c)
 	}
 }
 

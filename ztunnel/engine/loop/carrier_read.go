@@ -51,7 +51,7 @@ func (c *carrier) read() {
 		return
 	}
 	if c.readable && c.mux.Err() == nil {
-		w.Again(c)
+		c.later()
 	}
 	c.mark()
 }

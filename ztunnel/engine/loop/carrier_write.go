@@ -30,7 +30,7 @@ func (c *carrier) Flush() {
 			break
 		}
 		if i == flushTurns {
-			c.w.Again(c)
+			c.later()
 			break
 		}
 	}

@@ -26,6 +26,9 @@ type end struct {
 	stuck    bool // the socket is full
 	fin      bool // the other side's end is to be passed on
 	shut     bool // it was
+	again    bool // it is to have another turn
+
+	lost error // why the tunnel takes nothing more, though its peer had ended its side in order
 }
 
 func (x *end) other() *end {
@@ -41,6 +44,19 @@ func (x *end) name() string {
 		return outcome.Opener
 	}
 	return outcome.Made
+}
+
+// gone is told that the tunnel is no more. If its peer had sent all it had, that is still delivered: only
+// a side that goes on to send learns that nobody listens.
+func (x *end) gone(err error) {
+	if !x.eof {
+		x.broken(err)
+		return
+	}
+	x.lost = err
+	if y := x.other(); y.readable {
+		y.pump()
+	}
 }
 
 // broken ends the flow by the failure of this side.
@@ -69,6 +85,14 @@ func (x *end) Ready(ev poll.Events) {
 	}
 }
 
+// later has the pump go on in the next turn.
+func (x *end) later() {
+	if !x.again {
+		x.again = true
+		x.f.w.Load().Again(x)
+	}
+}
+
 // dead ends the flow if the socket, which is not read any more, has failed.
 func (x *end) dead() {
 	if code, err := unix.GetsockoptInt(x.fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && code != 0 {
@@ -78,6 +102,7 @@ func (x *end) dead() {
 
 // Run goes on with a pump that was to let others have their turn.
 func (x *end) Run() {
+	x.again = false
 	if !x.f.ended && x.readable && !x.eof {
 		x.pump()
 	}

@@ -82,7 +82,7 @@ func (h *client) Broken(s *mux.Stream, err error) {
 		case f.task != nil:
 			f.notOpened(err)
 		default:
-			f.to.broken(err)
+			f.to.gone(err)
 		}
 	}
 }
@@ -118,7 +118,7 @@ func (h *server) Broken(s *mux.Stream, err error) {
 	if f := flowOf(s); f != nil {
 		h.w.deliver()
 		if !f.ended {
-			f.from.broken(err)
+			f.from.gone(err)
 		}
 	}
 }

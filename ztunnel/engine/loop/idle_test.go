@@ -17,17 +17,32 @@ import (
 // side is an engine with one pod.
 type side struct {
 	*Engine
-	d   *enginetest.Decider
-	pod *engine.Pod
+	d      *enginetest.Decider
+	pod    *engine.Pod
+	closed chan *engine.Record
+}
+
+// watched is a Decider whose closed records are seen.
+type watched struct {
+	*enginetest.Decider
+	closed chan *engine.Record
+}
+
+func (w *watched) Closed(r *engine.Record) {
+	w.Decider.Closed(r)
+	select {
+	case w.closed <- r:
+	default: // nobody looks at so many
+	}
 }
 
 func newSide(t *testing.T, ca *testca.CA, account string) *side {
 	t.Helper()
-	s := &side{d: enginetest.NewDecider(t), pod: enginetest.NewPod(account)}
+	s := &side{d: enginetest.NewDecider(t), pod: enginetest.NewPod(account), closed: make(chan *engine.Record, 8)}
 	certs := enginetest.NewCerts()
 	certs.Set(s.pod.Identity, ca.Issue(s.pod.Identity.String()))
 	var err error
-	if s.Engine, err = New(Options{Decider: s.d, Certs: certs, TrustDomain: enginetest.TrustDomain}); err != nil {
+	if s.Engine, err = New(Options{Decider: &watched{s.d, s.closed}, Certs: certs, TrustDomain: enginetest.TrustDomain}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })

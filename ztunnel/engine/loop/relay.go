@@ -44,15 +44,18 @@ func (f *flow) carry(ev poll.Events) {
 // pump moves what can be read to the other side, as far as that takes it.
 func (x *end) pump() {
 	y := x.other()
-	if y.st != nil {
+	w := x.f.w.Load()
+	switch {
+	case y.lost != nil:
+		x.pumpAway(w, y)
+		return
+	case y.st != nil:
 		y.st.Want()
 		y.c.mark()
 		return
-	}
-	if x.f.task != nil {
+	case x.f.task != nil:
 		return // there is no leg yet, or not again
 	}
-	w := x.f.w.Load()
 	for moved := 0; moved < pumpMost; {
 		if !x.readable || y.busy() {
 			return
@@ -68,7 +71,22 @@ func (x *end) pump() {
 		}
 	}
 	if x.readable {
-		w.Again(x)
+		x.later()
+	}
+}
+
+// pumpAway waits for the end of a side whose tunnel takes nothing more.
+func (x *end) pumpAway(w *worker, y *end) {
+	n, errno := poll.Read(x.fd, w.scratch)
+	switch {
+	case errno == unix.EAGAIN:
+		x.readable = false
+	case errno != 0:
+		x.broken(errno)
+	case n == 0:
+		x.ended()
+	default:
+		y.broken(y.lost)
 	}
 }
 
