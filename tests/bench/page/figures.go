@@ -142,10 +142,8 @@ func (d *data) snapshots() figure {
 func (d *data) bySize(what, suffix, metric string) chart.Panel {
 	var p chart.Panel
 	for _, w := range d.workloads() {
-		size, ok := strings.CutPrefix(w, "snapshot of ")
-		size, ok2 := strings.CutSuffix(size, " "+what+suffix)
-		n, err := strconv.Atoi(size)
-		if !ok || !ok2 || err != nil {
+		n, ok := sizeOf(w, what, suffix)
+		if !ok {
 			continue
 		}
 		if r := d.row(w, d.ours(), metric); r != nil {
@@ -153,4 +151,12 @@ func (d *data) bySize(what, suffix, metric string) chart.Panel {
 		}
 	}
 	return p
+}
+
+// sizeOf is the size that a workload's name says, if it is about that kind of snapshot.
+func sizeOf(workload, what, suffix string) (int, bool) {
+	size, ok := strings.CutPrefix(workload, "snapshot of ")
+	size, ok2 := strings.CutSuffix(size, " "+what+suffix)
+	n, err := strconv.Atoi(size)
+	return n, ok && ok2 && err == nil
 }

@@ -63,6 +63,8 @@ The mesh has policy, STRICT mutual TLS, metrics and access log on; the other pro
 TLS 1.3, ECDSA P-256 and AES-128-GCM; the mesh's key exchange is X25519MLKEM768 unless said, the others' X25519. Nginx and
 haproxy have one worker and resume sessions; they make a TLS connection for each connection, the mesh shares tunnels.
 Resident memory counts a file that several processes map for each of them.
+Debian's nginx and haproxy are unpacked below ` + "`dist/bench/peers`" + ` where the machine lacks them; nothing is installed. ` + "`AMBIT_BENCH_ENVOY`" + `
+may name an Envoy, which is then measured as a pair of TCP proxies with a TLS connection each.
 
 `
 

@@ -47,6 +47,21 @@ func TestTargetsSayHitMissAndNotMeasured(t *testing.T) {
 	}
 }
 
+func TestFlatComparesTheEndsOfASweep(t *testing.T) {
+	var s []report.Sample
+	for n, us := range map[int]float64{1: 110, 100: 115, 5000: 140} {
+		w := report.Snapshot(n, report.OwnPolicies) + report.SizedConnect
+		s = append(s, sample(w, report.Direct, "p50", 100), sample(w, report.Mesh("std"), "p50", us))
+	}
+	d := &data{rows: report.Rows(report.Derive(s))}
+	if v := d.flat(report.OwnPolicies); v.measured != "4.00 (1 to 5,000)" || v.verdict != "**miss**" {
+		t.Errorf("%+v", v)
+	}
+	if v := d.flat(report.Workloads); v.verdict != notMeasured {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestWriteReplacesCharts(t *testing.T) {
 	dir := t.TempDir()
 	gone := filepath.Join(dir, "gone.svg")

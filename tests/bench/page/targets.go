@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ambitmesh/ambit/tests/bench/chart"
 	"github.com/ambitmesh/ambit/tests/bench/report"
 )
 
@@ -122,6 +123,10 @@ func (d *data) targets() []verdict {
 	}
 	out = append(out, d.memoryTargets()...)
 	out = append(out, d.nodeTargets()...)
+	out = append(out, d.fairness())
+	for _, what := range []string{report.Workloads, report.OtherPolicies, report.OwnPolicies} {
+		out = append(out, d.flat(what))
+	}
 	return append(out, d.absent()...)
 }
 
@@ -180,6 +185,41 @@ func (d *data) nodeTargets() []verdict {
 		out = append(out, judge("same node, proxy, 1 KiB, c=1: "+m.name, "<= 0.6 of two hops", d.over(ping(one), node+"-proxy", node+"-mtls", m.metric), "%.2f of node-mtls", atMost(0.6)))
 	}
 	return out
+}
+
+// fairness compares with no mesh: client, proxy and neighbour share a CPU there too.
+func (d *data) fairness() verdict {
+	v := judge("p99 beside a pod at full load", "<= 1.5 of p99 alone", d.value(report.Beside, d.ours(), report.Against, 1), "%.2f of p99 alone", atMost(1.5))
+	if none := d.value(report.Beside, report.Direct, report.Against, 1); none != nil && v.verdict != notMeasured {
+		v.measured += fmt.Sprintf(" (no mesh: %.2f)", *none)
+	}
+	return v
+}
+
+// flat compares connects with the fullest snapshot that was measured to those with the emptiest.
+func (d *data) flat(what string) verdict {
+	least, most := 0, 0
+	for _, w := range d.workloads() {
+		n, ok := sizeOf(w, what, report.SizedConnect)
+		if !ok || d.row(w, d.ours(), report.AddedP50) == nil {
+			continue
+		}
+		if least == 0 || n < least {
+			least = n
+		}
+		most = max(most, n)
+	}
+	target := "added p50 of a connect, " + what
+	if most == least {
+		return verdict{target, "flat", "-", notMeasured}
+	}
+	at := func(n int) float64 {
+		return *d.value(report.Snapshot(n, what)+report.SizedConnect, d.ours(), report.AddedP50, 1)
+	}
+	ratio := at(most) / at(least)
+	v := judge(target, "flat: <= 1.25", &ratio, "%.2f", atMost(1.25))
+	v.measured += fmt.Sprintf(" (%s to %s)", chart.Count(least), chart.Count(most))
+	return v
 }
 
 // absent are proxies that were not there.
