@@ -33,7 +33,7 @@ func (d *Decider) retry(r *engine.Record, st *state) (engine.Plan, bool) {
 	if !f.none() || r.To == nil {
 		return engine.Plan{}, false
 	}
-	st.tried = append(st.tried, r.To)
+	st.more().tried = append(st.more().tried, r.To)
 	c := d.call(snap, r, st)
 	c.from = from
 	rt := d.route(c)

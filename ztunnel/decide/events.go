@@ -20,7 +20,7 @@ func (d *Decider) Established(r *engine.Record) {
 	}
 	t.Connect(legName(r.Attempt.Dial.Action), r.Attempt.Connected, r.Attempt.Handshake)
 	d.reporters(r, func(l *telemetry.Labels) {
-		t.Open(&st.flows[l.Reporter], l, &r.Sent, &r.Received)
+		t.Open(st.open(r, l.Reporter), l, &r.Sent, &r.Received)
 	})
 }
 
@@ -83,8 +83,9 @@ func (d *Decider) count(r *engine.Record, st *state) {
 	if t == nil {
 		return
 	}
-	for i := range st.flows {
-		st.flows[i].Close()
+	st.flow.Close()
+	if st.handed != nil {
+		st.handed.Close()
 	}
 	if st.established {
 		t.Ended(direction(r), r.Ended, r.TCPInfo.RTT, r.TCPInfo.Retransmits)

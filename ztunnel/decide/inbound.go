@@ -43,6 +43,7 @@ func (d *Decider) Connect(r *engine.Record) engine.Plan {
 	p := d.enter(r, &e, changed)
 	if p.Action == engine.Deliver {
 		p.Header = d.responseOf(to)
+		r.Request.Baggage, r.Request.Header = "", nil // nobody asks for them any more, and a tunnel may live long
 	}
 	return p
 }
@@ -50,7 +51,8 @@ func (d *Decider) Connect(r *engine.Record) engine.Plan {
 // enter notes the judgement in the record and makes the plan.
 func (d *Decider) enter(r *engine.Record, e *entry, changed <-chan struct{}) engine.Plan {
 	st := of(r)
-	r.To, r.Policy, st.dryRun = e.own, e.policy, e.dryRun
+	r.To, r.Policy = e.own, e.policy
+	st.setDryRun(e.dryRun)
 	p := engine.Plan{Action: engine.Deliver, Dial: engine.Dial{
 		Action: engine.Deliver, To: r.Target, Pod: r.Pod, Source: r.Source.Addr(),
 	}}

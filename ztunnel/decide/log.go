@@ -17,11 +17,12 @@ func (d *Decider) log(r *engine.Record, st *state) {
 	if !d.opts.AccessLog.Enabled(refused) {
 		return
 	}
+	told := st.told()
 	l := telemetry.Line{
 		Time: r.Accepted.Add(r.Ended), Direction: direction(r), Path: Path(r),
 		Sent: r.Sent.Load(), Received: r.Received.Load(), Duration: r.Ended, Attempts: r.Attempts,
-		Refused: refused, Reason: string(r.Reason), Detail: cmp.Or(r.Detail, st.ended),
-		Policy: cmp.Or(st.endedBy, r.Policy), DryRun: st.dryRun, Trace: r.Trace,
+		Refused: refused, Reason: string(r.Reason), Detail: cmp.Or(r.Detail, told.ended),
+		Policy: cmp.Or(told.endedBy, r.Policy), DryRun: told.dryRun, Trace: r.Trace,
 	}
 	if r.Service != nil {
 		l.Service = r.Service.Hostname

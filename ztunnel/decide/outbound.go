@@ -22,14 +22,15 @@ func (d *Decider) outbound(r *engine.Record) engine.Plan {
 }
 
 func (d *Decider) call(snap *mesh.Snapshot, r *engine.Record, st *state) *call {
-	return &call{snap: snap, pod: r.Pod, from: r.From, source: r.Source.Addr(), dest: r.Dest, tried: st.tried,
+	return &call{snap: snap, pod: r.Pod, from: r.From, source: r.Source.Addr(), dest: r.Dest, tried: st.told().tried,
 		node: d.opts.Node, pick: d.opts.Balancer.Pick}
 }
 
 // follow notes the route in the record and makes the plan.
 func (d *Decider) follow(r *engine.Record, st *state, rt *route, changed <-chan struct{}) engine.Plan {
 	r.To, r.Service, r.Target = rt.to, rt.service, rt.target
-	r.Policy, st.dryRun = rt.entry.policy, rt.entry.dryRun
+	r.Policy = rt.entry.policy
+	st.setDryRun(rt.entry.dryRun)
 	st.path, st.handOver, st.lease = rt.path, rt.pod, rt.lease
 	if r.Trace == "" {
 		r.Trace = hbone.NewTraceparent(d.opts.Random).String()

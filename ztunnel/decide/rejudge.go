@@ -42,28 +42,31 @@ func taken(v *visit) refusal {
 // as a new connection would wait.
 func (d *Decider) keep(st *state, e *entry) (reason.Reason, bool) {
 	if e.none() {
-		st.unknown = time.Time{}
+		if st.rare != nil {
+			st.rare.unknown = time.Time{}
+		}
 		return reason.None, true
 	}
 	if e.why == reason.PolicyUnknown && d.hold(st) {
 		return reason.None, true
 	}
-	st.endedBy = e.policy
+	why := st.more()
+	why.endedBy = e.policy
 	if e.why == reason.WorkloadUnknown {
-		st.ended = e.detail
+		why.ended = e.detail
 		return e.why, false
 	}
-	st.ended = string(e.why) + ": " + e.detail
+	why.ended = string(e.why) + ": " + e.detail
 	d.hit(engine.Refuse, &entry{refusal: e.refusal, policy: e.policy})
 	return reason.PolicyChanged, false
 }
 
 func (d *Decider) hold(st *state) bool {
-	now := d.opts.Now()
-	if st.unknown.IsZero() {
-		st.unknown = now
+	now, since := d.opts.Now(), &st.more().unknown
+	if since.IsZero() {
+		*since = now
 	}
-	left := d.opts.PolicyWait - now.Sub(st.unknown)
+	left := d.opts.PolicyWait - now.Sub(*since)
 	if left <= 0 {
 		return false
 	}

@@ -73,7 +73,7 @@ func TestRejudge(t *testing.T) {
 				if want, ends := c.ended[name]; ok == ends || why != want {
 					t.Errorf("%s: %q %v, want %q", name, why, ok, want)
 				}
-				if !ok && of(r).ended == "" {
+				if !ok && of(r).told().ended == "" {
 					t.Errorf("%s: no word of why", name)
 				}
 			}
@@ -135,7 +135,7 @@ func TestWatcher(t *testing.T) {
 	// What does not matter here wakes nobody: the next call is the one asked for by a held connection.
 	w.addresses(pod("friend", "there", nil, "10.0.1.1"), svc("new", nil, "10.1.0.7"))
 	r := w.tunnel(p, "friend", "10.0.1.1", "10.0.0.9:8080")
-	of(r).unknown = w.now.Add(-5*time.Second + time.Millisecond)
+	of(r).more().unknown = w.now.Add(-5*time.Second + time.Millisecond)
 	if len(asked) != 0 {
 		t.Error("judged again without need")
 	}

@@ -14,16 +14,55 @@ import (
 type state struct {
 	path     path // of an outbound connection
 	handOver *engine.Pod
-	tried    []*mesh.Workload
 	lease    *balance.Lease
-	dryRun   []string
+	rare     *rare // nil for most: there may be many idle connections
 
 	established bool
 	answered    bool
-	unknown     time.Time         // since when a live connection's policy is not known
-	ended       string            // why a later judgement ended it
-	endedBy     string            // the policy of that judgement
-	flows       [2]telemetry.Flow // as source, as destination
+	flow        telemetry.Flow
+	handed      *telemetry.Flow // of a hand-over, as destination; flow is as source
+}
+
+// rare is what few connections have.
+type rare struct {
+	tried   []*mesh.Workload // endpoints that could not be reached
+	dryRun  []string
+	unknown time.Time // since when a live connection's policy is not known
+	ended   string    // why a later judgement ended it
+	endedBy string    // the policy of that judgement
+}
+
+// more is for writing what is rare.
+func (st *state) more() *rare {
+	if st.rare == nil {
+		st.rare = &rare{}
+	}
+	return st.rare
+}
+
+// told is for reading what is rare.
+func (st *state) told() rare {
+	if st.rare == nil {
+		return rare{}
+	}
+	return *st.rare
+}
+
+func (st *state) setDryRun(policies []string) {
+	if st.rare != nil || len(policies) > 0 {
+		st.more().dryRun = policies
+	}
+}
+
+// open returns the place of the open connection in a reporter's series.
+func (st *state) open(r *engine.Record, as telemetry.Reporter) *telemetry.Flow {
+	if r.Kind != engine.Outbound || as == telemetry.Source {
+		return &st.flow
+	}
+	if st.handed == nil {
+		st.handed = &telemetry.Flow{}
+	}
+	return st.handed
 }
 
 // of returns the state of r, made at the first call.
