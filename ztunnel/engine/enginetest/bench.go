@@ -13,6 +13,7 @@ func Bench(b *testing.B, m Make) {
 	b.Run("PingPong", by.benchPingPong)
 	b.Run("Connect", by.benchConnect)
 	b.Run("Bulk", by.benchBulk)
+	b.Run("Handshake", by.benchHandshake)
 }
 
 func (by engines) over(b *testing.B, app func(*net.TCPConn), f func(b *testing.B, to netip.AddrPort)) {
