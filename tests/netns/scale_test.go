@@ -40,7 +40,7 @@ spec: {clusterIP: 10.96.%[5]d.%[6]d, clusterIPs: [10.96.%[5]d.%[6]d], selector: 
 	begin := time.Now()
 	must(t, s.Apply("crowd", b.String()))
 	s.authorize(t, "shop", "it", "far", "DENY", fromClient)
-	eventually(t, func() error { return refused(ctx(t), program(t, s.client), s.far.At(false, portBanner)) })
+	eventuallyWithin(t, time.Minute, func() error { return refused(ctx(t), program(t, s.client), s.far.At(false, portBanner)) })
 	t.Logf("%d policies and services: the last policy holds after %s", n, time.Since(begin).Round(time.Millisecond))
 	s.forgetPolicy(t, "shop", "it")
 	eventually(t, func() error { return answers(ctx(t), program(t, s.client), s.far.At(false, portBanner)) })
