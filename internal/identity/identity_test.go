@@ -125,7 +125,7 @@ func TestPeersAreCheckedOnBothSides(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := func() time.Time { return c.now }
-			se, ce := handshake(t, identity.ServerConfig(get(c.server), "cluster.local", clock), identity.ClientConfig(get(c.client), []string{orders}, clock))
+			se, ce := handshake(t, identity.ServerConfig(c.server, "cluster.local", clock), identity.ClientConfig(get(c.client), []string{orders}, clock))
 			if c.serverErr != nil && !errors.Is(se, c.serverErr) {
 				t.Errorf("server said %v, want %v", se, c.serverErr)
 			}
@@ -142,7 +142,7 @@ func TestPeersAreCheckedOnBothSides(t *testing.T) {
 func TestNoClientCertificateIsRefused(t *testing.T) {
 	ca := testca.New(t)
 	client := identity.JoinConfig(ca.Issue(web).Roots, []string{orders}, time.Now)
-	if se, _ := handshake(t, identity.ServerConfig(get(ca.Issue(orders)), "cluster.local", time.Now), client); se == nil {
+	if se, _ := handshake(t, identity.ServerConfig(ca.Issue(orders), "cluster.local", time.Now), client); se == nil {
 		t.Error("a client without a certificate was accepted")
 	}
 	se, ce := handshake(t, identity.NodeServerConfig(get(ca.Issue(orders)), time.Now), client)
@@ -157,7 +157,7 @@ func TestHybridKeyExchangeIsTheDefault(t *testing.T) {
 	client := identity.ClientConfig(get(ca.Issue(web)), []string{orders}, time.Now)
 	check := client.VerifyConnection
 	client.VerifyConnection = func(s tls.ConnectionState) error { got = s; return check(s) }
-	handshake(t, identity.ServerConfig(get(ca.Issue(orders)), "cluster.local", time.Now), client)
+	handshake(t, identity.ServerConfig(ca.Issue(orders), "cluster.local", time.Now), client)
 	if got.CurveID != tls.X25519MLKEM768 || got.Version != tls.VersionTLS13 || got.NegotiatedProtocol != "h2" {
 		t.Errorf("negotiated %v, version %x, protocol %q", got.CurveID, got.Version, got.NegotiatedProtocol)
 	}

@@ -68,7 +68,7 @@ func TestResumedIsChecked(t *testing.T) {
 			r := newResumer()
 			e := ends{server, client, []string{orders}, "cluster.local", time.Now}
 			connect := func() (error, error) {
-				return r.run(t, identity.ServerConfigOf(e.server, e.domain, e.now), identity.ClientConfig(get(e.client), e.want, e.now))
+				return r.run(t, identity.ServerConfig(e.server, e.domain, e.now), identity.ClientConfig(get(e.client), e.want, e.now))
 			}
 			if se, ce := connect(); se != nil || ce != nil || r.client || r.server {
 				t.Fatalf("first: server %v, client %v, resumed %v %v", se, ce, r.server, r.client)
@@ -97,7 +97,7 @@ func TestExpiredClientDoesNotResume(t *testing.T) {
 		now func() time.Time
 		err error
 	}{{time.Now, nil}, {later(30 * time.Minute), nil}, {later(2 * time.Hour), identity.ErrExpired}} {
-		se, _ := r.run(t, identity.ServerConfigOf(server, "cluster.local", c.now), identity.ClientConfig(get(client), []string{orders}, time.Now))
+		se, _ := r.run(t, identity.ServerConfig(server, "cluster.local", c.now), identity.ClientConfig(get(client), []string{orders}, time.Now))
 		if !errors.Is(se, c.err) {
 			t.Errorf("got %v, want %v", se, c.err)
 		}

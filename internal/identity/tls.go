@@ -6,16 +6,10 @@ import (
 	"time"
 )
 
-// ServerConfig is the accepting side of a tunnel: TLS 1.3, ALPN h2, a client certificate of
-// trustDomain. get is called for each handshake, so that a renewed certificate is used at once.
-// All checks are made in VerifyConnection: a resumed session is checked like a new one.
-func ServerConfig(get func() (*Cert, error), trustDomain string, now func() time.Time) *tls.Config {
-	return perConnection(get, func(c *Cert) *tls.Config { return ServerConfigOf(c, trustDomain, now) })
-}
-
-// ServerConfigOf is ServerConfig for connections that show c. It gives no session tickets; whoever lets it
-// keeps their keys to c and to c's roots.
-func ServerConfigOf(c *Cert, trustDomain string, now func() time.Time) *tls.Config {
+// ServerConfig is the accepting side of a tunnel that shows c: TLS 1.3, ALPN h2, a client certificate of
+// trustDomain. All checks are made in VerifyConnection: a resumed session is checked like a new one. No
+// session tickets are given; whoever lets it keeps their keys to c and to c's roots.
+func ServerConfig(c *Cert, trustDomain string, now func() time.Time) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             []string{"h2"},

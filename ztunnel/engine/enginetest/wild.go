@@ -41,7 +41,7 @@ func dialPeer(t testing.TB, ca *testca.CA, account string, to netip.AddrPort) *h
 func servePeer(t testing.TB, ca *testca.CA, cfg hbone.Config, wrap func(*tls.Conn) net.Conn) netip.AddrPort {
 	t.Helper()
 	own := ca.Issue(id("server").String())
-	conf := identity.ServerConfig(func() (*identity.Cert, error) { return own, nil }, TrustDomain, time.Now)
+	conf := identity.ServerConfig(own, TrustDomain, time.Now)
 	return ServeTCP(t, func(c *net.TCPConn) {
 		tc := tls.Server(c, conf)
 		if tc.Handshake() != nil {

@@ -27,7 +27,7 @@ func toPeer(t *testing.T) (*net.TCPConn, *side) {
 	client, peer := newSide(t, ca, "client"), enginetest.NewPod("server").Identity
 	cert := ca.Issue(peer.String())
 	at := enginetest.ServeTCP(t, func(c *net.TCPConn) {
-		tc := tls.Server(c, identity.ServerConfig(func() (*identity.Cert, error) { return cert, nil }, enginetest.TrustDomain, time.Now))
+		tc := tls.Server(c, identity.ServerConfig(cert, enginetest.TrustDomain, time.Now))
 		if err := tc.Handshake(); err != nil {
 			t.Error(err)
 			return

@@ -61,7 +61,7 @@ func (e *Engine) peerHandshake(p *pod, s *socket) (*carrier, *outcome.End) {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, e.opts.HandshakeTimeout)
 	defer cancel()
-	cfg := identity.ServerConfigOf(own, e.opts.TrustDomain, e.opts.Now)
+	cfg := identity.ServerConfig(own, e.opts.TrustDomain, e.opts.Now)
 	p.sessions.Server(cfg, own)
 	c, err := e.handshake(ctx, s, cfg, false)
 	if err != nil {

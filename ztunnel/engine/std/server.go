@@ -93,7 +93,7 @@ func (e *Engine) handshake(p *pod, from *tcpLeg, r *engine.Record) (*server, *ou
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, e.opts.HandshakeTimeout)
 	defer cancel()
-	conf := identity.ServerConfigOf(own, e.opts.TrustDomain, e.opts.Now)
+	conf := identity.ServerConfig(own, e.opts.TrustDomain, e.opts.Now)
 	p.sessions.Server(conf, own)
 	tc := tls.Server(from, conf)
 	if err := tc.HandshakeContext(ctx); err != nil {

@@ -11,10 +11,12 @@ import (
 // cache is the tls.ClientSessionCache of one connection. crypto/tls's key, a name or an address, says too
 // little; this one knows who is called. One goroutine at a time uses it.
 type cache struct {
-	p     *Pod
-	set   *set
-	key   key
-	until time.Time // of what the connection brings; set once its peer is verified
+	p   *Pod
+	set *set
+	key key
+	// Of what the connection brings; set once its peer is verified.
+	until time.Time
+	room  int // for the ticket, in bytes
 }
 
 // Get takes the session out.
@@ -25,7 +27,8 @@ func (c *cache) Get(string) (*tls.ClientSessionState, bool) {
 
 // Put keeps a session that has come. crypto/tls puts nil for one that it does not like: it is out already.
 func (c *cache) Put(_ string, state *tls.ClientSessionState) {
-	if state != nil && c.p.node.now().Before(c.until) {
+	ticket, _, err := state.ResumptionState() // of nil too
+	if err == nil && state != nil && len(ticket) <= c.room && c.p.node.now().Before(c.until) {
 		c.p.put(c.set, entry{c.key, state, c.until})
 	}
 }
@@ -36,7 +39,10 @@ func (c *cache) watch(verify func(tls.ConnectionState) error) func(tls.Connectio
 		if err := verify(s); err != nil {
 			return err
 		}
-		c.until = c.life(s.PeerCertificates)
+		c.until, c.room = c.life(s.PeerCertificates), mostKept
+		for _, cert := range s.PeerCertificates {
+			c.room -= len(cert.Raw)
+		}
 		return nil
 	}
 }

@@ -6,9 +6,10 @@ import (
 )
 
 const (
-	mostOfPod  = 256  // sessions that a pod keeps as a client
-	leastOfPod = 8    // however many pods there are
-	mostOfNode = 2048 // all pods' together, where leastOfPod allows
+	mostOfPod  = 256      // sessions that a pod keeps as a client
+	leastOfPod = 8        // however many pods there are
+	mostOfNode = 2048     // all pods' together, where leastOfPod allows
+	mostKept   = 16 << 10 // bytes of a session: its ticket, and the peer's certificates
 	longest    = time.Hour
 )
 

@@ -195,6 +195,23 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// A peer cannot make us keep much.
+func TestLargeSessions(t *testing.T) {
+	w := newWorld(t, true)
+	p, own := w.Pod(), w.own()
+	room := mostKept - len(own.Leaf.Raw)
+	for size, kept := range map[int]bool{0: true, room: true, room + 1: false} {
+		s, err := tls.NewResumptionState(make([]byte, size), &tls.SessionState{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		connect(p, own, dial(1), own, s)
+		if got := connect(p, own, dial(1), own, nil) != nil; got != kept {
+			t.Errorf("ticket of %d bytes: kept %v", size, got)
+		}
+	}
+}
+
 // serve is the ticket keys that a connection gets; nil: tickets are off.
 func (p *Pod) serve(own *identity.Cert) [][32]byte {
 	cfg := &tls.Config{SessionTicketsDisabled: true}
