@@ -117,6 +117,9 @@ func (d *Decider) ended(kind engine.Kind, n int) []*engine.Record {
 		return len(out) >= n
 	})
 	if len(out) != n {
+		for _, r := range out {
+			d.t.Logf("%s -> %s: %q %s", r.Source, r.Dest, r.Reason, r.Detail)
+		}
 		d.t.Fatalf("%d %s records closed, want %d", len(out), kind, n)
 	}
 	return out

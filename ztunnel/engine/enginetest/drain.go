@@ -19,6 +19,9 @@ func (by engines) drain(t *testing.T) {
 	c := Connect(t, m.out)
 	RoundTrip(t, c)
 	idle := dialPeer(t, m.ca, "idle", m.in)
+	Eventually(t, "both peers are served", func() bool {
+		return m.server.pod.Usage.Tunnels.Load() == 2 && m.server.pod.Usage.Handshakes.Load() == 0
+	})
 	drained := make(chan error, 2)
 	go func() { drained <- m.server.Drain(t.Context()) }()
 	Eventually(t, "the peer has left", func() bool { return idle.Room() == 0 })
