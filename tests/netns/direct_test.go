@@ -1,14 +1,11 @@
 package netns
 
 import (
-	"errors"
 	"fmt"
-	"maps"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/internal/lab"
 	"github.com/ambitmesh/ambit/internal/lab/app"
@@ -18,6 +15,7 @@ import (
 func TestDirect(t *testing.T) {
 	s := newShop(t, lab.Options{SameNode: "direct"})
 	t.Run("once allowed, past the proxy", func(t *testing.T) { both(t, s.pastTheProxy) })
+	t.Run("told of as ever", s.toldOfDirect)
 	t.Run("both see each other as ever", func(t *testing.T) {
 		both(t, func(t *testing.T, v6 bool) { s.talk(t, s.client, s.near, v6) })
 	})
@@ -94,6 +92,29 @@ func (s *shop) pastTheProxy(t *testing.T, v6 bool) {
 	must(t, err)
 	if s.flows(t, "node-a") == mapped {
 		t.Error("an IPv4 address through an IPv6 socket goes through the proxy")
+	}
+}
+
+// toldOfDirect finds a direct connection among the live ones, then in the access log; explain knows of it too.
+func (s *shop) toldOfDirect(t *testing.T) {
+	s.echoesDirect(t)
+	c, err := program(t, s.client).To(ctx(t), s.near.At(false, portEcho))
+	must(t, err)
+	must(t, c.Ping(ctx(t), make([]byte, 4321)...))
+	local := netip.MustParseAddrPort(c.Local)
+	x, err := s.outbound(ctx(t), "node-a", s.client, local.Port())
+	must(t, err)
+	if x.Path != "same_node" || x.Source.Identity != s.client.Identity() || x.Destination.Identity != s.near.Identity() || x.Sent != 4321 || x.Received != 4321 {
+		t.Errorf("connection %+v", x)
+	}
+	must(t, c.Close(ctx(t)))
+	eventually(t, func() error {
+		return s.logged("node-a", `"src.addr":"`+c.Local+`"`, s.client.Identity(), s.near.Identity(), `"bytes_sent":4321`, `"bytes_recv":4321`, "past the proxy")
+	})
+	e, err := s.explain(ctx(t), "node-a", "shop/client", "shop/near", portEcho)
+	must(t, err)
+	if !e.Allowed || e.Path != "same_node" || !strings.Contains(strings.Join(e.Steps, "\n"), "past the proxy") {
+		t.Errorf("explanation %+v", e)
 	}
 }
 
@@ -182,106 +203,6 @@ func (s *shop) relabelDirect(t *testing.T) {
 	}
 }
 
-// countedAlike makes the same calls direct and, for a policy that is only tried, through the proxy: every series
-// must grow alike, labels and all.
-func (s *shop) countedAlike(t *testing.T) {
-	long(both, func(t *testing.T, f func(*testing.T, bool)) { f(t, true) })(t, func(t *testing.T, v6 bool) {
-		client := s.pod(t, fmt.Sprintf("shop/counted-%v", v6), "node-a", func(p *lab.PodSpec) { p.ServiceAccount = "counted" })
-		must(t, lab.WaitEnrolled(ctx(t), client))
-		must(t, s.waitTunnels(ctx(t), client))
-		for _, port := range []int{portEcho, portSink, portBulk, portBanner} {
-			s.openedDirect(t, client, s.near.At(v6, port))
-		}
-		flows := s.flows(t, "node-a")
-		direct := s.grown(t, client, func() { exercise(t, client, s.near, v6) })
-		if got := s.flows(t, "node-a") - flows; got != exercises {
-			t.Errorf("%d connections went direct, want %d", got, exercises)
-		}
-		must(t, s.Apply("policy-tried", `
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: tried, namespace: shop, annotations: {istio.io/dry-run: "true"}}
-spec:
-  action: DENY
-  rules: [{from: [{source: {serviceAccounts: ["shop/counted"]}}]}]
-`))
-		defer func() { must(t, s.Remove("policy-tried")) }()
-		eventually(t, func() error { return s.proxied(t, client, s.near.At(v6, portBanner)) })
-		proxied := s.grown(t, client, func() { exercise(t, client, s.near, v6) })
-		if !maps.Equal(direct, proxied) || len(direct) < 8 {
-			t.Errorf("series of direct connections have grown by\n%v\nof proxied ones by\n%v", direct, proxied)
-		}
-	})
-}
-
-// exercises is how many connections exercise makes.
-const exercises = 7
-
-func exercise(t *testing.T, from, to *lab.Pod, v6 bool) {
-	t.Helper()
-	for i := range 3 {
-		c, err := program(t, from).To(ctx(t), to.At(v6, portEcho))
-		must(t, err)
-		must(t, c.Ping(ctx(t), make([]byte, 1+i*5000)...))
-		must(t, c.Close(ctx(t)))
-	}
-	c, err := program(t, from).To(ctx(t), to.At(v6, portSink)) // half-close by the client first
-	must(t, err)
-	must(t, c.Write(ctx(t), []byte("hello")))
-	must(t, c.CloseWrite(ctx(t)))
-	_, err = c.Read(ctx(t), -1)
-	must(t, err)
-	must(t, c.Close(ctx(t)))
-	must(t, answers(ctx(t), program(t, from), to.At(v6, portBanner)))
-	bulk(t, from, to, v6, 1<<20)
-	held, err := program(t, from).To(ctx(t), to.At(v6, portEcho)) // runs on
-	must(t, err)
-	must(t, held.Ping(ctx(t), make([]byte, 777)...))
-}
-
-// grown is by how much the series between two pods have grown, once they have come to rest.
-func (s *shop) grown(t *testing.T, client *lab.Pod, f func()) map[string]float64 {
-	t.Helper()
-	before := s.settled(t, client)
-	f()
-	out := s.settled(t, client)
-	for k, v := range before {
-		if out[k] -= v; out[k] == 0 {
-			delete(out, k)
-		}
-	}
-	return out
-}
-
-// settled are the series of a client once nothing grows any more from one reading of the proxy's to the next.
-func (s *shop) settled(t *testing.T, client *lab.Pod) map[string]float64 {
-	t.Helper()
-	var last map[string]float64
-	eventuallyWithin(t, time.Minute, func() error {
-		now := map[string]float64{}
-		b, err := s.Node("node-a").GetZtunnel(ctx(t), "/metrics")
-		if err != nil {
-			return err
-		}
-		for line := range strings.Lines(string(b)) {
-			if series, value, ok := strings.Cut(line, "} "); ok && strings.HasPrefix(series, "istio_tcp_") && strings.Contains(series, client.Identity()) {
-				var v float64
-				_, err = fmt.Sscan(value, &v)
-				now[series] = v
-			}
-		}
-		if err == nil && last == nil || !maps.Equal(last, now) {
-			err = errors.New("still growing")
-		}
-		last = now
-		if err != nil {
-			time.Sleep(6 * time.Second)
-		}
-		return err
-	})
-	return last
-}
-
 // echoesDirect waits until hold's connections from client to near go direct.
 func (s *shop) echoesDirect(t *testing.T) {
 	t.Helper()
@@ -307,117 +228,4 @@ func (s *shop) openedDirect(t *testing.T, from *lab.Pod, address string) {
 		}
 		return nil
 	})
-}
-
-func (s *shop) leaseLapses(t *testing.T) {
-	to := s.near.At(false, portBanner)
-	s.becomesDirect(t, s.client, to)
-	held := hold(t, s.client, s.near)
-	z := s.Node("node-a").Ztunnel()
-	must(t, z.Signal(unix.SIGSTOP))
-	resume := func() { must(t, z.Signal(unix.SIGCONT)) }
-	defer resume()
-	eventually(t, func() error {
-		before := s.flows(t, "node-a")
-		_, err := program(t, s.client).Ask(ctx(t), app.DialArgs{Address: to, Timeout: 500 * time.Millisecond})
-		if err == nil || s.flows(t, "node-a") != before {
-			return fmt.Errorf("a call went past a proxy that is stopped: %v", err)
-		}
-		return nil
-	})
-	pingAll(t, held[:0])
-	resume()
-	s.becomesDirect(t, s.client, to)
-	closeAll(t, held)
-}
-
-func (s *shop) directAgentKilled(t *testing.T) {
-	to := s.near.At(true, portBanner)
-	s.echoesDirect(t)
-	s.becomesDirect(t, s.client, to)
-	held := hold(t, s.client, s.near)
-	calls := callsTo(t, s.client, to)
-	must(t, s.Node("node-a").Agent().Kill())
-	time.Sleep(time.Second)
-	must(t, s.Node("node-a").StartAgent(ctx(t)))
-	must(t, lab.WaitEnrolled(ctx(t), s.client, s.near))
-	s.becomesDirect(t, s.client, to)
-	noneFailed(t, calls(t))
-	pingAll(t, held)
-	s.authorize(t, "shop", "it", "", "DENY", fromClient) // the new agent knows the flows of the old one
-	defer s.clear(t)
-	for _, c := range held {
-		mustEnd(t, c)
-	}
-}
-
-func (s *shop) directReplaced(t *testing.T) {
-	to := s.near.At(false, portBanner)
-	s.echoesDirect(t)
-	held := hold(t, s.client, s.near)
-	s.replace(t, "node-a")
-	must(t, s.waitTunnels(ctx(t), s.client, s.near))
-	pingAll(t, held)
-	s.becomesDirect(t, s.client, to)
-	pingAll(t, held)
-	s.authorize(t, "shop", "it", "", "DENY", fromClient) // the new proxy knows the flows of the old one
-	defer s.clear(t)
-	for _, c := range held {
-		mustEnd(t, c)
-	}
-}
-
-// directChurn changes policy under calls of one who may always, and of one who may never after the first.
-func (s *shop) directChurn(t *testing.T) {
-	defer s.clear(t)
-	to := s.near.At(false, portBanner)
-	s.becomesDirect(t, s.client, to)
-	may := callsTo(t, s.client, to)
-	for i := range 30 {
-		s.authorize(t, "shop", "it", "", "DENY", fmt.Sprintf(`
-  - from: [{source: {namespaces: ["elsewhere-%d"]}}]
-`, i))
-		time.Sleep(50 * time.Millisecond)
-	}
-	noneFailed(t, may(t))
-	for range 5 {
-		s.forgetPolicy(t, "shop", "it")
-		s.becomesDirect(t, s.client, to)
-		s.authorize(t, "shop", "it", "", "DENY", fromClient)
-		eventually(t, func() error { return refused(ctx(t), program(t, s.client), to) })
-		for range 20 { // once refused, always refused
-			must(t, refused(ctx(t), program(t, s.client), to))
-		}
-	}
-}
-
-// directReused gives an address to a pod of another identity that the client may not call.
-func (s *shop) directReused(t *testing.T) {
-	s.authorize(t, "shop", "heir", "heir", "ALLOW", `
-  - from: [{source: {principals: ["cluster.local/ns/shop/sa/nobody"]}}]
-`)
-	defer s.forgetPolicy(t, "shop", "heir")
-	for i := range 3 {
-		old := s.pod(t, fmt.Sprintf("shop/old-%d", i), "node-a")
-		must(t, lab.WaitEnrolled(ctx(t), old))
-		must(t, s.waitTunnels(ctx(t), old))
-		both(t, func(t *testing.T, v6 bool) { s.becomesDirect(t, s.client, old.At(v6, portBanner)) })
-		calls := callsTo(t, s.client, old.At(false, portBanner), func(l *app.LoopArgs) { l.Dial.Timeout = time.Second })
-		must(t, old.Delete())
-		heir := s.pod(t, fmt.Sprintf("shop/heir-%d", i), "node-a", func(p *lab.PodSpec) {
-			p.V4, p.V6, p.Labels = old.V4, old.V6, map[string]string{"app": "heir"}
-		})
-		must(t, lab.WaitEnrolled(ctx(t), heir))
-		flows := s.flows(t, "node-a")
-		must(t, s.waitTunnels(ctx(t), heir))
-		both(t, func(t *testing.T, v6 bool) {
-			eventually(t, func() error { return refused(ctx(t), program(t, s.client), heir.At(v6, portBanner)) })
-			must(t, refused(ctx(t), program(t, s.client), heir.At(v6, portBanner)))
-		})
-		calls(t) // an heir that is not enrolled yet answers, as it would without a mesh
-		if now := s.flows(t, "node-a"); now != flows {
-			t.Errorf("%d connections went direct to the heir", now-flows)
-		}
-		must(t, heir.Delete())
-	}
 }

@@ -28,6 +28,9 @@ func (x *explainer) describe(c *call, rt *route) {
 	case rt.path == viaHandOver:
 		x.out.Identity, x.out.PeerIdentities = c.pod.Identity.String(), []string{rt.to.Identity.String()}
 		x.step("both pods are enrolled on this node: handed over inside the proxy, as %s", c.pod.Identity)
+		if _, ok := x.d.Direct(c.pod, c.dest); ok {
+			x.step("once such a connection stands, the next ones go directly, past the proxy")
+		}
 	case rt.path == viaPlain:
 		x.step("plaintext")
 	case rt.path == viaNothing && rt.none():
