@@ -33,14 +33,14 @@ const (
 // newWorkload checks w and turns it into our form.
 func newWorkload(w *workload.Workload) (*Workload, error) {
 	out := &Workload{
-		UID: w.GetUid(), Name: w.GetName(), Namespace: word(w.GetNamespace()),
+		UID: w.GetUid(), Name: within(w.GetUid(), w.GetName()), Namespace: word(w.GetNamespace()),
 		Node: word(w.GetNode()), Cluster: word(or(w.GetClusterId(), defaultCluster)), Network: word(w.GetNetwork()),
 		CanonicalName: word(w.GetCanonicalName()), CanonicalRevision: word(w.GetCanonicalRevision()),
 		WorkloadName: word(or(w.GetWorkloadName(), w.GetName())), WorkloadKind: kindOf(w.GetWorkloadType()),
 		Region: word(w.GetLocality().GetRegion()), Zone: word(w.GetLocality().GetZone()),
 		Healthy:     w.GetStatus() == workload.WorkloadStatus_HEALTHY,
 		HostNetwork: w.GetNetworkMode() == workload.NetworkMode_HOST_NETWORK,
-		Capacity:    1, Policies: w.GetAuthorizationPolicies(),
+		Capacity:    1, Policies: words(w.GetAuthorizationPolicies()),
 		HasWaypoint: w.GetWaypoint() != nil,
 	}
 	if c := w.GetCapacity(); c != nil {
@@ -131,11 +131,11 @@ func addrOf(b []byte) (netip.Addr, error) {
 	return a.Unmap(), nil
 }
 
-func membership(in map[string]*workload.PortList) (map[string][]Port, error) {
+func membership(in map[string]*workload.PortList) ([]Membership, error) {
 	if len(in) > maxServices {
 		return nil, fmt.Errorf("member of %d services, at most %d", len(in), maxServices)
 	}
-	out := make(map[string][]Port, len(in))
+	out := make([]Membership, 0, len(in)) // a map takes three times the memory of a list of one
 	for key, list := range in {
 		if !validKey(key) {
 			return nil, fmt.Errorf("service key %q", clip(key))
@@ -144,8 +144,9 @@ func membership(in map[string]*workload.PortList) (map[string][]Port, error) {
 		if err != nil {
 			return nil, fmt.Errorf("service %q: %w", clip(key), err)
 		}
-		out[word(key)] = ports
+		out = append(out, Membership{word(key), ports})
 	}
+	slices.SortFunc(out, func(a, b Membership) int { return strings.Compare(a.Service, b.Service) })
 	return out, nil
 }
 
@@ -194,6 +195,26 @@ func word(s string) string {
 		return ""
 	}
 	return unique.Make(s).Value()
+}
+
+// words replaces each by its shared copy, and returns a list without room to grow.
+func words(list []string) []string {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = word(s)
+	}
+	return out
+}
+
+// within returns s as a part of whole, if that ends so: a uid ends with the name.
+func within(whole, s string) string {
+	if strings.HasSuffix(whole, s) {
+		return whole[len(whole)-len(s):]
+	}
+	return s
 }
 
 // clip keeps error texts short whatever was sent.

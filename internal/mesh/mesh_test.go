@@ -95,7 +95,7 @@ func TestWorkloadIsRead(t *testing.T) {
 		Addrs:    []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")},
 		Protocol: HBONE, Node: "node1", Cluster: "Kubernetes", WorkloadName: "web", WorkloadKind: "pod",
 		Region: "r", Zone: "z", Healthy: true, Capacity: 3, Policies: []string{"shop/a"},
-		Services: map[string][]Port{"shop/pay.shop.svc.cluster.local": {{80, 8080}}},
+		Services: []Membership{{"shop/pay.shop.svc.cluster.local", []Port{{80, 8080}}}},
 	}
 	opt := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 	for name, got := range map[string]*Workload{

@@ -49,7 +49,8 @@ func TestTrieIsAMap(t *testing.T) {
 				t.Fatalf("%s, version %d: %d values, size %d, want %d", name, v, n, old[v].size, len(oldRef[v]))
 			}
 			for _, k := range []string{"k0", "k1", "k96", "other"} {
-				if got, ok := old[v].get(k); got != oldRef[v][k] || ok != has(oldRef[v], k) {
+				want, known := oldRef[v][k]
+				if got, ok := old[v].get(k); got != want || ok != known {
 					t.Fatalf("%s, version %d: %q is %d, %v", name, v, k, got, ok)
 				}
 			}

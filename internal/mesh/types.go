@@ -34,6 +34,12 @@ type Port struct {
 	Target  uint16 // 0: see the endpoint, or the service port
 }
 
+// Membership says which ports a workload serves for a service.
+type Membership struct {
+	Service string // its key, "namespace/hostname"
+	Ports   []Port
+}
+
 // Workload is one endpoint of the mesh, as announced by the controller. Immutable.
 type Workload struct {
 	UID               string // "<cluster>//Pod/<namespace>/<name>"
@@ -52,9 +58,9 @@ type Workload struct {
 	Region, Zone      string
 	Healthy           bool
 	HostNetwork       bool
-	Capacity          uint32            // load balancing weight, >= 1 unless 0 was said
-	Policies          []string          // "namespace/name" of selector policies
-	Services          map[string][]Port // key "namespace/hostname"
+	Capacity          uint32       // load balancing weight, >= 1 unless 0 was said
+	Policies          []string     // "namespace/name" of selector policies
+	Services          []Membership // in the order of keys
 	HasWaypoint       bool
 }
 

@@ -135,20 +135,23 @@ func (w *writer) indexed(x *Workload) []netip.Addr {
 // join moves the membership in services from old to next.
 func (w *writer) join(old, next *Workload) {
 	if old != nil {
-		for key := range old.Services {
-			if next == nil || !has(next.Services, key) {
-				w.member(key, old, nil, nil)
+		for _, m := range old.Services {
+			if next == nil || !next.serves(m.Service) {
+				w.member(m.Service, old, nil, nil)
 			}
 		}
 	}
 	if next != nil {
-		for key, ports := range next.Services {
-			w.member(key, old, next, ports)
+		for _, m := range next.Services {
+			w.member(m.Service, old, next, m.Ports)
 		}
 	}
 }
 
-func has[V any](m map[string]V, key string) bool { _, ok := m[key]; return ok }
+func (x *Workload) serves(key string) bool {
+	_, ok := slices.BinarySearchFunc(x.Services, key, func(m Membership, key string) int { return strings.Compare(m.Service, key) })
+	return ok
+}
 
 func (w *writer) member(key string, old, next *Workload, ports []Port) {
 	m, _ := w.members.get(key)

@@ -10,12 +10,12 @@ import (
 // byHostname finds, among the services that w belongs to, the one of that name which has the port, and
 // where w serves it. Of several the first by key counts.
 func byHostname(snap *mesh.Snapshot, w *mesh.Workload, host string, port uint16) (svc *mesh.Service, target uint16, ok bool) {
-	for key, ports := range w.Services {
-		s := snap.Service(key)
+	for _, m := range w.Services {
+		s := snap.Service(m.Service)
 		if s == nil || !strings.EqualFold(s.Hostname, host) || svc != nil && svc.Key < s.Key {
 			continue
 		}
-		if t, has := targetPort(s, &mesh.Endpoint{Workload: w, Ports: ports}, port); has {
+		if t, has := targetPort(s, &mesh.Endpoint{Workload: w, Ports: m.Ports}, port); has {
 			svc, target, ok = s, t, true
 		}
 	}
@@ -32,8 +32,8 @@ func forwardedService(snap *mesh.Snapshot, w *mesh.Workload, forwarded string) (
 	if err != nil || host == "" {
 		return nil
 	}
-	for key := range w.Services {
-		s := snap.Service(key)
+	for _, m := range w.Services {
+		s := snap.Service(m.Service)
 		if s != nil && strings.EqualFold(s.Hostname, host) && (svc == nil || s.Key < svc.Key) {
 			svc = s
 		}
@@ -44,9 +44,9 @@ func forwardedService(snap *mesh.Snapshot, w *mesh.Workload, forwarded string) (
 // onlyService guesses what a plaintext caller called, for a label: the one service that w serves on
 // that port, if there is but one.
 func onlyService(snap *mesh.Snapshot, w *mesh.Workload, port uint16) (svc *mesh.Service) {
-	for key, ports := range w.Services {
-		s := snap.Service(key)
-		if s == nil || !serves(s, &mesh.Endpoint{Workload: w, Ports: ports}, port) {
+	for _, m := range w.Services {
+		s := snap.Service(m.Service)
+		if s == nil || !serves(s, &mesh.Endpoint{Workload: w, Ports: m.Ports}, port) {
 			continue
 		}
 		if svc != nil {
