@@ -36,9 +36,8 @@ type Loop struct {
 	ep, wake int
 	file     *os.File // of ep, known to the runtime's poller
 	raw      syscall.RawConn
-	take     func(fd uintptr) bool
+	turns    func(fd uintptr) bool // made once
 	events   [batch]unix.EpollEvent
-	n        int // of events taken
 
 	slots  []slot
 	again  []Runner
@@ -82,32 +81,68 @@ func (l *Loop) open() (err error) {
 	if err := l.file.SetReadDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("let the runtime poll: %w", err)
 	}
-	l.take = func(fd uintptr) bool {
-		l.n = wait(int(fd), l.events[:])
-		return l.n != 0
-	}
+	l.turns = l.untilIdle
 	l.timers.start = time.Now()
 	return l.Add(l.wake, (*waker)(l))
 }
 
 // Run turns until Stop. It must be called once, and returns when another goroutine has taken over, too.
 func (l *Loop) Run() {
-	for !l.quit {
-		l.gather()
-		for i := range l.events[:max(l.n, 0)] {
-			l.dispatch(&l.events[i])
+	for !l.over() {
+		err := l.raw.Read(l.turns)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			l.due()
+		case err != nil:
+			l.quit = true // only a closed descriptor does that
 		}
-		l.runAgain()
-		l.timers.run()
-		l.flushAll()
-		if l.leave {
-			l.leave = false
-			go l.Run()
-			return
-		}
+	}
+	if !l.quit {
+		l.leave = false
+		go l.Run()
+		return
 	}
 	l.release()
 	close(l.done)
+}
+
+func (l *Loop) over() bool { return l.quit || l.leave }
+
+// untilIdle turns as long as there is something to do. False parks the goroutine: what became ready since
+// the events were taken has told the runtime's poller, which remembers it, so they are not asked for again
+// first.
+func (l *Loop) untilIdle(fd uintptr) bool {
+	for {
+		n := wait(int(fd), l.events[:])
+		l.turn(n)
+		switch {
+		case l.over():
+			return true
+		case n == batch || len(l.again) > 0 || l.timers.set(l.file):
+		default:
+			return false
+		}
+	}
+}
+
+// due turns for the sake of timers.
+func (l *Loop) due() {
+	for {
+		l.turn(0)
+		if l.over() || !l.timers.set(l.file) {
+			return
+		}
+	}
+}
+
+// turn is one turn for the first n events.
+func (l *Loop) turn(n int) {
+	for i := range l.events[:n] {
+		l.dispatch(&l.events[i])
+	}
+	l.runAgain()
+	l.timers.run()
+	l.flushAll()
 }
 
 // Leave has another goroutine go on after this turn: the thread of this one has gone astray and is to
@@ -134,21 +169,6 @@ func (l *Loop) release() {
 	}
 	if l.wake >= 0 {
 		_ = unix.Close(l.wake)
-	}
-}
-
-// gather waits for events, for a timer, or not at all if somebody wants another turn.
-func (l *Loop) gather() {
-	if len(l.again) > 0 {
-		l.n = wait(l.ep, l.events[:])
-		return
-	}
-	l.n = 0
-	if l.timers.set(l.file) {
-		return
-	}
-	if err := l.raw.Read(l.take); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		l.quit = true // only a closed descriptor does that
 	}
 }
 
