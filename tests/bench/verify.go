@@ -16,14 +16,12 @@ import (
 
 const held = 3 // connections that a verification holds
 
-// verify holds connections on a chain and asks everything that could carry them.
+// verify holds connections on a chain and asks everything that could carry them. It tries again: sockets of
+// what was before may still be closing, and the first connection of a direct way goes through the proxy.
 func (w *world) verify(ctx context.Context, c chain) error {
 	ctx, cancel := context.WithTimeout(ctx, waitUp)
 	defer cancel()
-	if c.path == "direct" { // after the first connection has been judged
-		return lab.Eventually(ctx, func(ctx context.Context) error { return w.verifyOnce(ctx, c) })
-	}
-	return w.verifyOnce(ctx, c)
+	return lab.Eventually(ctx, func(ctx context.Context) error { return w.verifyOnce(ctx, c) })
 }
 
 func (w *world) verifyOnce(ctx context.Context, c chain) error {

@@ -49,14 +49,17 @@ func Find(ctx context.Context, dir string, env func(string) string) (tools []Too
 
 // debian returns the root directory below which the packages are: the machine's own or one below dir.
 func debian(ctx context.Context, dir string) (string, error) {
-	const module = "usr/lib/nginx/modules/ngx_stream_module.so"
 	for _, root := range []string{"/", dir} {
-		if exists(root, "usr/sbin/nginx") && exists(root, module) && exists(root, "usr/sbin/haproxy") {
+		if complete(root) {
 			return root, nil
 		}
 	}
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		return "", errors.New("not installed, and there is no apt-get to fetch it")
+	}
+	dir, err := filepath.Abs(dir) // apt-get takes others as below its own
+	if err != nil {
+		return "", fmt.Errorf("find directory for packages: %w", err)
 	}
 	archives := filepath.Join(dir, "archives")
 	if err := os.MkdirAll(filepath.Join(archives, "partial"), 0o755); err != nil {
@@ -81,12 +84,22 @@ func debian(ctx context.Context, dir string) (string, error) {
 			return "", err
 		}
 	}
+	if !complete(dir) {
+		return "", fmt.Errorf("the %d packages that apt-get brought have it not", len(debs))
+	}
 	return dir, nil
 }
 
-func exists(root, path string) bool {
-	_, err := os.Stat(filepath.Join(root, path))
-	return err == nil
+const module = "usr/lib/nginx/modules/ngx_stream_module.so"
+
+// complete says whether all is there that is needed.
+func complete(root string) bool {
+	for _, path := range []string{"usr/sbin/nginx", module, "usr/sbin/haproxy"} {
+		if _, err := os.Stat(filepath.Join(root, path)); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func unpacked(ctx context.Context, root, name string) (Tool, error) {
@@ -103,7 +116,7 @@ func unpacked(ctx context.Context, root, name string) (Tool, error) {
 		t.env = []string{"LD_LIBRARY_PATH=" + strings.Join(libs, ":")}
 	}
 	if name == "nginx" {
-		t.module, t.write = filepath.Join(root, "usr/lib/nginx/modules/ngx_stream_module.so"), writeNginx
+		t.module, t.write = filepath.Join(root, module), writeNginx
 	} else {
 		t.write = writeHaproxy
 	}
