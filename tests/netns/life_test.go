@@ -160,29 +160,32 @@ func (s *shop) bothKilled(t *testing.T) {
 // they end or the drain time is over.
 func (s *shop) upgraded(t *testing.T) {
 	for _, n := range []string{"node-a", "node-b"} {
-		t.Run(n, func(t *testing.T) {
-			x := s.traffic(t)
-			held := hold(t, s.client, s.near, s.far)
-			old := s.Node(n).Ztunnel()
-			_, err := s.Node(n).StartZtunnel(ctx(t))
-			must(t, err)
-			eventually(t, func() error { return s.active(n) })
-			must(t, old.Signal(syscall.SIGTERM))
-			time.Sleep(2 * time.Second)
-			pingAll(t, held)
-			if !old.Running() {
-				t.Error("the old ztunnel ended with connections open")
-			}
-			for _, stop := range append(x.calls, x.held...) { // the held loops end here too
-				noneFailed(t, stop(t))
-			}
-			closeAll(t, held)
-			if err := old.Wait(ctx(t)); err != nil {
-				t.Errorf("the old ztunnel, drained: %v", err)
-			}
-			must(t, old.Remove())
-		})
+		t.Run(n, func(t *testing.T) { s.exchange(t, n) })
 	}
+}
+
+// exchange puts a newer ztunnel in the place of the one that runs.
+func (s *shop) exchange(t *testing.T, node string, extra ...string) {
+	x := s.traffic(t)
+	held := hold(t, s.client, s.near, s.far)
+	old := s.Node(node).Ztunnel()
+	_, err := s.Node(node).StartZtunnel(ctx(t), extra...)
+	must(t, err)
+	eventually(t, func() error { return s.active(node) })
+	must(t, old.Signal(syscall.SIGTERM))
+	time.Sleep(2 * time.Second)
+	pingAll(t, held)
+	if !old.Running() {
+		t.Error("the old ztunnel ended with connections open")
+	}
+	for _, stop := range append(x.calls, x.held...) { // the held loops end here too
+		noneFailed(t, stop(t))
+	}
+	closeAll(t, held)
+	if err := old.Wait(ctx(t)); err != nil {
+		t.Errorf("the old ztunnel, drained: %v", err)
+	}
+	must(t, old.Remove())
 }
 
 // stopped has no successor for a moment: what is new waits, what is old goes on.

@@ -49,7 +49,7 @@ func start(t *testing.T, opts lab.Options) *mesh {
 	if whyNot != nil {
 		t.Skip(whyNot)
 	}
-	opts.Bin, opts.Engine = binaries, os.Getenv("AMBIT_ENGINE")
+	opts.Bin, opts.Engine = binaries, cmp.Or(opts.Engine, os.Getenv("AMBIT_ENGINE"))
 	opts.SameNode = cmp.Or(opts.SameNode, os.Getenv("AMBIT_SAME_NODE"))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
