@@ -27,6 +27,7 @@ var ErrFIPS = errors.New("FIPS 140-3 mode: the loop engine has its own record la
 type Engine struct {
 	opts    Options
 	home    func() (*os.File, error) // the namespace of the process
+	port    func(try int) uint16     // to try for a leg with the client's address
 	workers []*worker
 	next    atomic.Uint32 // whose turn it is to get a pod
 
@@ -60,6 +61,7 @@ func New(o Options) (*Engine, error) {
 		opts:      o,
 		sessions:  resume.NewNode(o.Resume, o.Now),
 		home:      sync.OnceValues(netsock.OpenHome),
+		port:      legs.Port,
 		budget:    newBudget(),
 		pods:      map[*engine.Pod]*pod{},
 		stopSweep: cancel,

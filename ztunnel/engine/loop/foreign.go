@@ -31,7 +31,7 @@ func (g *dialing) connectAs() error {
 	f, d := g.f, &g.f.rec.Attempt.Dial
 	var err error
 	for try := range legs.Tries {
-		t := legs.Tuple{Local: netip.AddrPortFrom(g.src, legs.Port(try)), Remote: d.To}
+		t := legs.Tuple{Local: netip.AddrPortFrom(g.src, f.e.port(try)), Remote: d.To}
 		if !f.e.legs.Add(t, d.Action) {
 			err = fmt.Errorf("bind to %s: %w", t.Local, unix.EADDRINUSE)
 			continue
