@@ -1,11 +1,15 @@
 package agent_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/agent"
 	"github.com/ambitmesh/ambit/agent/internal/stage"
@@ -77,29 +81,41 @@ func (h *theater) fill(t *testing.T, name string) (empty func()) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	var keys [][]byte
-	value := make([]byte, m.ValueSize())
-	for i := range m.MaxEntries() {
-		k := make([]byte, m.KeySize())
-		for j := range k {
-			k[j] = byte(rand.Uint32())
+	const batch = 4096
+	random, keys, values := rand.New(rand.NewPCG(1, 2)), [][]byte{}, make([]byte, batch*int(m.ValueSize()))
+	for full := false; !full; {
+		part := make([]byte, batch*int(m.KeySize()))
+		for i := range part {
+			part[i] = byte(random.Uint32())
 		}
-		k[0], k[1], k[2] = byte(i), byte(i>>8), byte(i>>16)
-		if m.Put(k, value) != nil {
-			break
+		_, err := m.BatchUpdate(rows(part, m.KeySize()), rows(values, m.ValueSize()), nil)
+		if full = errors.Is(err, unix.E2BIG); err != nil && !full {
+			t.Fatalf("fill map %s: %v", name, err)
 		}
-		keys = append(keys, k)
-	}
-	if len(keys) == 0 {
-		t.Fatalf("map %s takes nothing", name)
+		keys = append(keys, part)
+		if len(keys) > 2*int(m.MaxEntries())/batch+2 {
+			t.Fatalf("map %s is never full", name)
+		}
 	}
 	return func() {
-		for _, k := range keys {
-			if err := m.Delete(k); err != nil {
-				t.Fatal(err)
+		for _, part := range keys {
+			for k := range slices.Chunk(part, int(m.KeySize())) {
+				if err := m.Delete(k); err != nil {
+					return // the rest found no room
+				}
 			}
 		}
 	}
+}
+
+// rows cuts a batch into what the library wants to see: a slice of arrays.
+func rows(b []byte, size uint32) any {
+	n := len(b) / int(size)
+	out := reflect.MakeSlice(reflect.SliceOf(reflect.ArrayOf(int(size), reflect.TypeFor[byte]())), n, n)
+	for i := range n {
+		reflect.Copy(out.Index(i), reflect.ValueOf(b[i*int(size):]))
+	}
+	return out.Interface()
 }
 
 func TestDirectFullMaps(t *testing.T) {
