@@ -24,6 +24,7 @@ type listener struct {
 	kind  engine.Kind
 	fd    int
 	shut  bool
+	ready bool // what waited before the listener was prepared has been accepted
 	again bool // it is to have another turn
 	pause time.Duration
 	timer poll.Timer
@@ -69,6 +70,7 @@ func (l *listener) Run() {
 			l.pause = 0
 			l.accepted(fd, from)
 		case unix.EAGAIN:
+			l.ready = true
 			return
 		default:
 			l.later(errno)
@@ -89,6 +91,9 @@ func (l *listener) later(errno unix.Errno) {
 
 // accepted begins to serve a connection.
 func (l *listener) accepted(fd int, from netip.AddrPort) {
+	if !l.ready {
+		_ = setUpLeg(fd) // later ones inherit it from the listener
+	}
 	if !l.e.begin(l.p) {
 		closeSocket(fd, true)
 		return
