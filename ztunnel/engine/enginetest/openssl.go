@@ -40,7 +40,7 @@ func (o *openssl) said() string {
 func startOpenSSL(t testing.TB, own *identity.Cert, args ...string) *openssl {
 	t.Helper()
 	dir := t.TempDir()
-	o := &openssl{cmd: exec.Command("openssl", append(args, "-cert", pemFile(t, dir, own.Leaf), "-key", keyFile(t, dir, own.TLS.PrivateKey),
+	o := &openssl{cmd: exec.CommandContext(t.Context(), "openssl", append(args, "-cert", pemFile(t, dir, own.Leaf), "-key", keyFile(t, dir, own.TLS.PrivateKey),
 		"-CAfile", pemFile(t, dir, own.RootCerts...), "-alpn", "h2", "-tls1_3")...)}
 	o.cmd.Stdout, o.cmd.Stderr = o, o
 	in, err := o.cmd.StdinPipe() // open: at its end the command ends

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"crypto/tls"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -109,7 +110,7 @@ func (by engines) resumeNewRoots(t *testing.T) {
 		r.again(t, true)
 		own, _ := s.certs.Get(s.pod.Identity)
 		more := *own
-		more.RootCerts = append(next, own.RootCerts...)
+		more.RootCerts = slices.Concat(next, own.RootCerts)
 		more.Roots = identity.Pool(more.RootCerts)
 		s.certs.Set(s.pod.Identity, &more)
 		r.again(t, false)
@@ -146,7 +147,7 @@ func (by engines) resumePlainPeer(t *testing.T) {
 		cfg := clientTLS(r.ca, "client")
 		cfg.SessionTicketsDisabled = true
 		c := tls.Client(Connect(t, to), cfg)
-		if err := c.Handshake(); err != nil || c.ConnectionState().DidResume {
+		if err := c.HandshakeContext(t.Context()); err != nil || c.ConnectionState().DidResume {
 			t.Errorf("resumed %v: %v", c.ConnectionState().DidResume, err)
 		}
 		c.Close()

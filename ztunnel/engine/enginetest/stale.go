@@ -129,7 +129,7 @@ func (by engines) resumeStolen(t *testing.T) {
 		cfg := clientTLS(r.ca, account)
 		cfg.ClientSessionCache = cache
 		c := tls.Client(Connect(t, to), cfg)
-		err := c.Handshake()
+		err := c.HandshakeContext(t.Context())
 		if err == nil {
 			_ = c.SetReadDeadline(time.Now().Add(time.Second))
 			_, err = c.Read(make([]byte, 1)) // SETTINGS, with the ticket before it
