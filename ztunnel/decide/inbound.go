@@ -43,7 +43,6 @@ func (d *Decider) Connect(r *engine.Record) engine.Plan {
 	p := d.enter(r, &e, changed)
 	if p.Action == engine.Deliver {
 		p.Header = d.responseOf(to)
-		r.Request.Baggage, r.Request.Header = "", nil // nobody asks for them any more, and a tunnel may live long
 	}
 	return p
 }

@@ -20,7 +20,7 @@ type Decider interface {
 	// Dialed is told of a failed attempt and gives the next plan: another endpoint, or refuse.
 	Dialed(*Record, *DialError) Plan
 	// Established is told that the attempt succeeded: the relay begins now. The record is already among
-	// those that Recheck visits.
+	// those that Recheck visits. It may let go of the requests in the record: the engine needs them no more.
 	Established(*Record)
 	// Answered is told of the first byte back.
 	Answered(*Record)
