@@ -111,16 +111,16 @@ func (g *dialing) connect() error {
 
 // Ready learns how the connect has ended.
 func (g *dialing) Ready(ev poll.Events) {
-	if !ev.Writable() {
-		return
-	}
-	done, err := netsock.Connected(g.fd)
 	switch {
-	case !done:
-	case err != nil:
-		g.failed(fmt.Errorf("connect to %s: %w", g.f.rec.Attempt.Dial.To, err))
-	default:
+	case !ev.Writable(): // a socket that connects is not
+	case !ev.Failed():
 		g.made(ev)
+	default:
+		_, err := netsock.Connected(g.fd)
+		if err == nil {
+			err = unix.ECONNRESET // made, and broken since
+		}
+		g.failed(fmt.Errorf("connect to %s: %w", g.f.rec.Attempt.Dial.To, err))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
 )
 
 // Keep-alive is Istio's: 180 s, 180 s, 9 probes.
@@ -45,8 +46,8 @@ func closeSocket(fd int, reset bool) {
 }
 
 func readInfo(fd int) engine.TCPInfo {
-	i, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
+	i, errno := poll.TCPInfo(fd)
+	if errno != 0 {
 		return engine.TCPInfo{}
 	}
 	return engine.TCPInfo{RTT: time.Duration(i.Rtt) * time.Microsecond, Retransmits: i.Total_retrans}

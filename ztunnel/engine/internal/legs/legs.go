@@ -29,59 +29,60 @@ const shards = 64
 
 // Set holds the sockets that the engine has connected, so that it knows them if they come back: a node
 // whose redirection is broken must not make a connection feed on itself.
-type Set struct {
-	shard [shards]struct {
-		mu   sync.Mutex
-		live map[key]engine.Action
-	}
+type Set struct{ shards [shards]shard }
+
+type shard struct {
+	mu   sync.Mutex
+	live map[key]engine.Action
 }
 
-func (l *Set) lock(remote netip.AddrPort) (*map[key]engine.Action, func()) {
+// lock returns the shard of a leg, locked.
+func (l *Set) lock(remote netip.AddrPort) *shard {
 	a := remote.Addr().As16()
-	s := &l.shard[(uint16(a[15])^uint16(a[14])^remote.Port())%shards]
+	s := &l.shards[(uint16(a[15])^uint16(a[14])^remote.Port())%shards]
 	s.mu.Lock()
 	if s.live == nil {
 		s.live = map[key]engine.Action{}
 	}
-	return &s.live, s.mu.Unlock
+	return s
 }
 
 // Add notes a leg before it is connected; false says that there is one like it.
 func (l *Set) Add(t Tuple, a engine.Action) bool {
-	live, unlock := l.lock(t.Remote)
-	defer unlock()
-	if _, ok := (*live)[t.key()]; ok {
+	s := l.lock(t.Remote)
+	defer s.mu.Unlock()
+	if _, ok := s.live[t.key()]; ok {
 		return false
 	}
-	(*live)[t.key()] = a
+	s.live[t.key()] = a
 	return true
 }
 
 // AddAfter notes a leg whose local end is known only after connect. No connection to remote is judged
 // meanwhile.
 func (l *Set) AddAfter(remote netip.AddrPort, a engine.Action, connect func() (netip.AddrPort, error)) (Tuple, error) {
-	live, unlock := l.lock(remote)
-	defer unlock()
+	s := l.lock(remote)
+	defer s.mu.Unlock()
 	local, err := connect()
 	t := Tuple{local, remote}
 	if err == nil {
-		(*live)[t.key()] = a
+		s.live[t.key()] = a
 	}
 	return t, err
 }
 
 // Remove forgets a leg.
 func (l *Set) Remove(t Tuple) {
-	live, unlock := l.lock(t.Remote)
-	defer unlock()
-	delete(*live, t.key())
+	s := l.lock(t.Remote)
+	defer s.mu.Unlock()
+	delete(s.live, t.key())
 }
 
 // Own reports whether a captured connection is a leg of ours. A plain leg from a pod may well arrive at
 // another pod of the node as inbound; as outbound it is captured for the second time.
 func (l *Set) Own(kind engine.Kind, source, dest netip.AddrPort) bool {
-	live, unlock := l.lock(dest)
-	defer unlock()
-	a, ok := (*live)[Tuple{source, dest}.key()]
+	s := l.lock(dest)
+	defer s.mu.Unlock()
+	a, ok := s.live[Tuple{source, dest}.key()]
 	return ok && (a == engine.Deliver || kind == engine.Outbound)
 }

@@ -37,6 +37,14 @@ func LocalAddr(fd int) (netip.AddrPort, unix.Errno) {
 	return addrPort(&sa), 0
 }
 
+// TCPInfo is what the kernel knows of a connection.
+func TCPInfo(fd int) (info unix.TCPInfo, _ unix.Errno) {
+	size := uint32(unsafe.Sizeof(info))
+	_, _, e := syscall.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	return info, e
+}
+
 // addrPort unmaps, and knows no zones. A RawSockaddrInet6 has room for the smaller one.
 func addrPort(sa *unix.RawSockaddrInet6) netip.AddrPort {
 	switch sa.Family {
