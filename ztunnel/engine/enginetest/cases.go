@@ -58,6 +58,7 @@ func together() []testCase {
 		{"Fair", engines.fair},
 		{"IPv6", engines.ipv6},
 		{"PeerLost", engines.peerLost},
+		{"PeerFlood", engines.peerFlood},
 		{"StalledHandshakes", engines.stalledHandshakes},
 		{"BulkResets", engines.bulkResets},
 		{"ScarceDescriptors", engines.scarceDescriptors},
