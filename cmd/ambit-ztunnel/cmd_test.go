@@ -85,3 +85,16 @@ func TestCgroupMemory(t *testing.T) {
 		t.Errorf("unknown: %d", n)
 	}
 }
+
+func TestTLSResumption(t *testing.T) {
+	if f := rootCmd(nil).Flags().Lookup("tls-resumption"); f == nil || f.DefValue != "true" {
+		t.Errorf("%+v", f)
+	}
+	for _, on := range []bool{true, false} {
+		o := good()
+		o.tlsResumption = on
+		if c, err := o.config(); err != nil || c.TLSResumption != on {
+			t.Errorf("%v: %v %v", on, c.TLSResumption, err)
+		}
+	}
+}
