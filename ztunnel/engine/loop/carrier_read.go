@@ -10,43 +10,30 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
 )
 
-const (
-	// recordsSize is what one read of a carrier takes: a window, and the rest of a record.
-	recordsSize = 256<<10 + record.MaxRecord
-	// readTurns is how many reads a carrier does before others have their turn.
-	readTurns = 4
-)
+// recordsSize is what one read of a carrier takes: a window, and the rest of a record.
+const recordsSize = 256<<10 + record.MaxRecord
 
-// read takes in what the peer has sent. Payloads are written to sockets from the buffer that they were
-// decrypted in, so deliver comes before it is used again.
+// read takes in what the peer has sent, one buffer of it; then others have their turn. Payloads are written
+// to sockets from the buffer that they were decrypted in, so deliver comes before it is used again.
 func (c *carrier) read() {
-	w := c.w
-	for range readTurns {
-		if !c.readable || c.closed || c.mux.Err() != nil {
-			break
-		}
-		b := w.ciphertext
-		kept := copy(b, c.left)
-		n, errno := poll.Read(c.fd, b[kept:])
-		if errno == unix.EAGAIN {
-			c.readable = false
-			break
-		}
-		if errno != 0 || n == 0 {
-			c.readable = false
-			c.lost(readError(errno))
-			return
-		}
-		c.moved += int64(n)
-		c.readable = kept+n == len(b) || c.hup
-		used, err := c.in.Open(b[:kept+n], c.text)
-		w.deliver()
-		if err != nil {
-			c.refused(err)
-			break
-		}
-		c.keep(b[used : kept+n])
+	if c.closed || c.mux.Err() != nil {
+		return
 	}
+	b := c.w.ciphertext
+	kept := copy(b, c.left)
+	n, errno := poll.Read(c.fd, b[kept:])
+	if errno == unix.EAGAIN {
+		c.readable = false
+		return
+	}
+	if errno != 0 || n == 0 {
+		c.readable = false
+		c.lost(readError(errno))
+		return
+	}
+	c.moved += int64(n)
+	c.readable = kept+n == len(b) || c.hup
+	c.open(b[:kept+n])
 	if c.closed {
 		return
 	}
@@ -54,6 +41,17 @@ func (c *carrier) read() {
 		c.later()
 	}
 	c.mark()
+}
+
+// open opens the records in b, and keeps the start of the last one.
+func (c *carrier) open(b []byte) {
+	used, err := c.in.Open(b, c.text)
+	c.w.deliver()
+	if err != nil {
+		c.refused(err)
+		return
+	}
+	c.keep(b[used:])
 }
 
 func readError(errno unix.Errno) error {

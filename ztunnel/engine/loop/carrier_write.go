@@ -8,31 +8,22 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
 )
 
-const (
-	// enough is how many bytes are gathered for one write.
-	enough = 192 << 10
-	// flushTurns is how many writes of that size a carrier does before others have their turn.
-	flushTurns = 4
-)
+// enough is how many bytes are gathered for one write.
+const enough = 192 << 10
 
-// Flush sends what this turn has gathered, and what the tunnels' sockets have to send.
+// Flush sends what this turn has gathered, and what the tunnels' sockets have to send, about one write of
+// it; then others have their turn.
 func (c *carrier) Flush() {
 	c.dirty = false
 	if c.closed {
 		return
 	}
-	for i := 0; ; i++ {
-		more := c.gather()
-		if !c.write() {
-			return
-		}
-		if !more || c.stuck {
-			break
-		}
-		if i == flushTurns {
-			c.later()
-			break
-		}
+	more := c.gather()
+	if !c.write() {
+		return
+	}
+	if more && !c.stuck {
+		c.later()
 	}
 	if c.out.Release(); c.mux.Err() != nil {
 		c.finish()

@@ -9,7 +9,7 @@ import (
 )
 
 // pumpMost is how many bytes one side moves before others have their turn.
-const pumpMost = 1 << 20
+const pumpMost = 256 << 10
 
 // carry relays, once the Decider has agreed a last time. ev is what the leg is ready for.
 func (f *flow) carry(ev poll.Events) {

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	pipeSize  = 1 << 20 // bytes; what an unprivileged process may ask for, too
-	keepPipes = 8       // free ones of a worker
+	pipeSize  = 256 << 10 // bytes; an unprivileged process may ask for four times as much
+	keepPipes = 8         // free ones of a worker
 )
 
 // pipe carries bulk between two sockets inside the kernel. It is lent: an idle flow holds none.
