@@ -106,7 +106,7 @@ func (l *listener) accepted(fd int, from netip.AddrPort) {
 		return
 	}
 	f := l.e.newFlow(l.p, l.p.w, r)
-	f.from.fd = fd
+	f.from.fd = int32(fd)
 	f.start()
 }
 

@@ -44,7 +44,7 @@ func endsByReset(t *testing.T, s *side, c net.Conn) bool {
 				return
 			}
 			found = true
-			for _, fd := range []int{f.from.fd, f.to.fd} {
+			for _, fd := range []int{int(f.from.fd), int(f.to.fd)} {
 				l, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
 				all = all && err == nil && l.Onoff == 1 && l.Linger == 0
 			}

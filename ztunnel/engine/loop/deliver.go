@@ -62,9 +62,9 @@ func (x *end) writeAll(iov []unix.Iovec) (n int, ok bool) {
 	x.f.seen(x)
 	var errno unix.Errno
 	if len(iov) == 1 {
-		n, errno = poll.Write(x.fd, bytesOf(iov[0]))
+		n, errno = poll.Write(int(x.fd), bytesOf(iov[0]))
 	} else {
-		n, errno = poll.Writev(x.fd, iov)
+		n, errno = poll.Writev(int(x.fd), iov)
 	}
 	if errno != 0 && errno != unix.EAGAIN {
 		x.broken(errno)

@@ -45,7 +45,7 @@ func (g *dialing) enter(d *engine.Dial) bool {
 	f := g.f
 	g.p = f.p
 	if d.Pod != f.p.Pod {
-		g.p = f.e.podOf(d.Pod)
+		g.p = f.p.e.podOf(d.Pod)
 	}
 	if g.p == nil || !g.p.inside.Enter() {
 		f.failed(&engine.DialError{Reason: reason.Unreachable, Err: errors.New("the destination pod is not served")})
@@ -90,7 +90,7 @@ func (g *dialing) connect() error {
 		return err
 	}
 	g.fd = fd
-	t, err := f.e.legs.AddAfter(d.To, d.Action, func() (netip.AddrPort, error) {
+	t, err := f.p.e.legs.AddAfter(d.To, d.Action, func() (netip.AddrPort, error) {
 		if err := netsock.SetMark(fd, g.mark); err != nil {
 			return netip.AddrPort{}, err
 		}
@@ -131,7 +131,7 @@ func (g *dialing) made(ev poll.Events) {
 	w.Cancel(&f.task.timer)
 	f.task.undo = nil
 	f.rec.Attempt.Connected = f.took(g.begun)
-	f.to.fd, f.to.added = g.fd, true
+	f.to.fd, f.to.added = int32(g.fd), true
 	w.Hand(g.fd, &f.to)
 	f.replay()
 	f.carry(ev)
@@ -169,7 +169,7 @@ func (g *dialing) close() {
 		g.fd = -1
 	}
 	if f := g.f; f.local.IsValid() {
-		f.e.legs.Remove(legs.Tuple{Local: f.local, Remote: f.rec.Attempt.Dial.To})
+		f.p.e.legs.Remove(legs.Tuple{Local: f.local, Remote: f.rec.Attempt.Dial.To})
 		f.local = netip.AddrPort{}
 	}
 }

@@ -35,7 +35,7 @@ func (f *flow) listen() error {
 	if x.fd < 0 || x.added {
 		return nil
 	}
-	err := f.w.Load().Add(x.fd, x)
+	err := f.w.Load().Add(int(x.fd), x)
 	x.added = err == nil
 	return err
 }

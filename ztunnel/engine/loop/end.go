@@ -12,23 +12,21 @@ import (
 // end is one side of a flow.
 type end struct {
 	f    *flow
-	fd   int         // the socket; -1: none
 	st   *mux.Stream // the tunnel; nil: none
 	c    *carrier    // of the tunnel
 	pend chunks      // bytes for this side that it did not take
 	pipe *pipe       // bytes for this side on their way; nil: none
 
-	added    bool // to the worker's loop
-	readable bool // the last read did not say that there is no more
-	hup      bool // a short read does not say that there is no more: the end is behind it, or was urgent data
-	bulk     bool // the last read filled the buffer
-	eof      bool // the end was read
-	stuck    bool // the socket is full
-	fin      bool // the other side's end is to be passed on
-	shut     bool // it was
-	again    bool // it is to have another turn
-
-	lost error // why the tunnel takes nothing more, though its peer had ended its side in order
+	fd       int32 // the socket; -1: none
+	added    bool  // to the worker's loop
+	readable bool  // the last read did not say that there is no more
+	hup      bool  // a short read does not say that there is no more: the end is behind it, or was urgent data
+	bulk     bool  // the last read filled the buffer
+	eof      bool  // the end was read
+	stuck    bool  // the socket is full
+	fin      bool  // the other side's end is to be passed on
+	shut     bool  // it was
+	again    bool  // it is to have another turn
 }
 
 func (x *end) other() *end {
@@ -53,7 +51,7 @@ func (x *end) gone(err error) {
 		x.broken(err)
 		return
 	}
-	x.lost = err
+	x.f.lost = err
 	if y := x.other(); y.readable {
 		y.pump()
 	}
@@ -95,7 +93,7 @@ func (x *end) later() {
 
 // dead ends the flow if the socket, which is not read any more, has failed.
 func (x *end) dead() {
-	if code, err := unix.GetsockoptInt(x.fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && code != 0 {
+	if code, err := unix.GetsockoptInt(int(x.fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && code != 0 {
 		x.broken(unix.Errno(code))
 	}
 }
@@ -133,7 +131,7 @@ func (x *end) finish() {
 		return
 	}
 	if x.fd >= 0 {
-		if err := unix.Shutdown(x.fd, unix.SHUT_WR); err != nil {
+		if err := unix.Shutdown(int(x.fd), unix.SHUT_WR); err != nil {
 			x.broken(err)
 		}
 	}
@@ -181,10 +179,10 @@ func (x *end) leave() {
 
 func (x *end) closeSocket(w *worker, reset bool) {
 	if x.added {
-		w.Forget(x.fd, false)
+		w.Forget(int(x.fd), false)
 	}
 	if x == &x.f.from {
-		info := readInfo(x.fd)
+		info := readInfo(int(x.fd))
 		x.f.mu.Lock()
 		x.f.rec.TCPInfo = info
 		x.f.mu.Unlock()
@@ -193,6 +191,6 @@ func (x *end) closeSocket(w *worker, reset bool) {
 		w.pipes.discard(x.pipe)
 		x.pipe = nil
 	}
-	closeSocket(x.fd, reset)
+	closeSocket(int(x.fd), reset)
 	x.fd = -1
 }

@@ -14,7 +14,6 @@ import (
 // flow is one captured connection, or one tunnel of a peer, from accept to end. It is its worker's, but
 // for what is atomic or guarded by mu.
 type flow struct {
-	e    *Engine
 	p    *pod
 	w    atomic.Pointer[worker]
 	rec  *engine.Record
@@ -31,12 +30,14 @@ type flow struct {
 	ended   bool // nothing happens any more
 	first   bool // a byte has come back
 
+	closed bool       // the Decider has been told; guarded by mu
 	mu     sync.Mutex // held for calls of the Decider from Rejudge on, and for what they write
-	closed bool       // the Decider has been told
+
+	lost error // why the tunnel takes nothing more, though its peer had ended its side in order
 }
 
 func (e *Engine) newFlow(p *pod, w *worker, r *engine.Record) *flow {
-	f := &flow{e: e, p: p, rec: r, task: &task{}}
+	f := &flow{p: p, rec: r, task: &task{}}
 	f.from.f, f.from.fd = f, -1
 	f.to.f, f.to.fd = f, -1
 	f.w.Store(w)
@@ -46,7 +47,7 @@ func (e *Engine) newFlow(p *pod, w *worker, r *engine.Record) *flow {
 
 // start asks the Decider, unless the flow must not be.
 func (f *flow) start() {
-	e := f.e
+	e := f.p.e
 	e.flows.add(f)
 	if why := f.p.gone.Load(); why != nil { // it may have missed those that are cut
 		f.why.CompareAndSwap(nil, why)
@@ -91,7 +92,7 @@ func (f *flow) move(to *worker, then func()) {
 		return
 	}
 	if x := &f.from; x.added {
-		from.Forget(x.fd, true)
+		from.Forget(int(x.fd), true)
 		x.added, x.readable = false, false
 	}
 	from.load.Add(-1)
@@ -155,21 +156,21 @@ func (f *flow) end(o outcome.End) {
 	f.release()
 	f.mu.Lock()
 	f.closed = true
-	f.e.report(f.rec, o)
+	f.p.e.report(f.rec, o)
 	f.mu.Unlock()
 	f.live.Store(false)
-	f.e.flows.remove(f)
+	f.p.e.flows.remove(f)
 	if f.counted {
 		f.p.Usage.Connections.Add(-1)
 	}
 	f.w.Load().load.Add(-1)
-	f.e.finish(f.p)
+	f.p.e.finish(f.p)
 }
 
 // release gives up what the leg that was made, or was to be made, had.
 func (f *flow) release() {
 	if f.local.IsValid() {
-		f.e.legs.Remove(legs.Tuple{Local: f.local, Remote: f.rec.Attempt.Dial.To})
+		f.p.e.legs.Remove(legs.Tuple{Local: f.local, Remote: f.rec.Attempt.Dial.To})
 		f.local = netip.AddrPort{}
 	}
 	if p := f.dest.Swap(nil); p != nil {

@@ -31,8 +31,8 @@ func (g *dialing) connectAs() error {
 	f, d := g.f, &g.f.rec.Attempt.Dial
 	var err error
 	for try := range legs.Tries {
-		t := legs.Tuple{Local: netip.AddrPortFrom(g.src, f.e.port(try)), Remote: d.To}
-		if !f.e.legs.Add(t, d.Action) {
+		t := legs.Tuple{Local: netip.AddrPortFrom(g.src, f.p.e.port(try)), Remote: d.To}
+		if !f.p.e.legs.Add(t, d.Action) {
 			err = fmt.Errorf("bind to %s: %w", t.Local, unix.EADDRINUSE)
 			continue
 		}

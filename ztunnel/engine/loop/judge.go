@@ -8,9 +8,9 @@ import (
 
 func (f *flow) ask() engine.Plan {
 	if f.rec.Kind == engine.HBONE {
-		return f.e.opts.Decider.Connect(f.rec)
+		return f.p.e.opts.Decider.Connect(f.rec)
 	}
-	return f.e.opts.Decider.Accepted(f.rec)
+	return f.p.e.opts.Decider.Accepted(f.rec)
 }
 
 // establish asks the Decider a last time. The flow is live before it is judged again, so no change of
@@ -19,8 +19,8 @@ func (f *flow) establish() (why reason.Reason, ok bool) {
 	f.live.Store(true)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if why, ok = f.e.opts.Decider.Rejudge(f.rec); ok {
-		f.e.opts.Decider.Established(f.rec)
+	if why, ok = f.p.e.opts.Decider.Rejudge(f.rec); ok {
+		f.p.e.opts.Decider.Established(f.rec)
 	}
 	return why, ok
 }
@@ -32,7 +32,7 @@ func (f *flow) rejudge() {
 	if f.closed {
 		return
 	}
-	if why, ok := f.e.opts.Decider.Rejudge(f.rec); !ok {
+	if why, ok := f.p.e.opts.Decider.Rejudge(f.rec); !ok {
 		f.p.sessions.Forget()
 		f.cancel(&outcome.End{Reason: why})
 	}
@@ -43,8 +43,8 @@ func (f *flow) answered() {
 	f.first = true
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.rec.First = f.e.opts.Now().Sub(f.rec.Accepted)
-	f.e.opts.Decider.Answered(f.rec)
+	f.rec.First = f.p.e.opts.Now().Sub(f.rec.Accepted)
+	f.p.e.opts.Decider.Answered(f.rec)
 }
 
 func (f *flow) show(see func(*engine.Record) bool) bool {

@@ -46,7 +46,7 @@ func (x *end) pump() {
 	y := x.other()
 	w := x.f.w.Load()
 	switch {
-	case y.lost != nil:
+	case x.f.lost != nil:
 		x.pumpAway(w, y)
 		return
 	case y.st != nil:
@@ -77,7 +77,7 @@ func (x *end) pump() {
 
 // pumpAway waits for the end of a side whose tunnel takes nothing more.
 func (x *end) pumpAway(w *worker, y *end) {
-	n, errno := poll.Read(x.fd, w.scratch)
+	n, errno := poll.Read(int(x.fd), w.scratch)
 	switch {
 	case errno == unix.EAGAIN:
 		x.readable = false
@@ -86,14 +86,14 @@ func (x *end) pumpAway(w *worker, y *end) {
 	case n == 0:
 		x.ended()
 	default:
-		y.broken(y.lost)
+		y.broken(x.f.lost)
 	}
 }
 
 // pass moves one piece by read and write. False says that the flow has ended, or that there is nothing
 // more to do now.
 func (x *end) pass(w *worker, y *end) bool {
-	n, errno := poll.Read(x.fd, w.scratch)
+	n, errno := poll.Read(int(x.fd), w.scratch)
 	switch {
 	case errno == unix.EAGAIN:
 		x.readable = false
@@ -113,7 +113,7 @@ func (x *end) pass(w *worker, y *end) bool {
 // take writes b, and keeps what the socket does not take. False says that the flow has ended.
 func (x *end) take(w *worker, b []byte) bool {
 	x.f.seen(x)
-	n, errno := poll.Write(x.fd, b)
+	n, errno := poll.Write(int(x.fd), b)
 	if errno != 0 && errno != unix.EAGAIN {
 		x.broken(errno)
 		return false
@@ -156,7 +156,7 @@ func (x *end) flushChunks(w *worker) bool {
 	for x.pend.n > 0 && !x.stuck {
 		x.f.seen(x)
 		iov := x.pend.iovec(w.iov[:0])
-		n, errno := poll.Writev(x.fd, iov)
+		n, errno := poll.Writev(int(x.fd), iov)
 		switch {
 		case errno == unix.EAGAIN:
 			x.stuck = true

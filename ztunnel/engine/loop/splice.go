@@ -64,7 +64,7 @@ func (x *end) splice(w *worker, y *end) bool {
 		x.bulk = false
 		return true
 	}
-	n, errno := poll.Splice(x.fd, p.w, pipeSize)
+	n, errno := poll.Splice(int(x.fd), p.w, pipeSize)
 	if errno != 0 || n == 0 {
 		w.pipes.put(p)
 	}
@@ -91,7 +91,7 @@ func (x *end) splice(w *worker, y *end) bool {
 // has ended.
 func (x *end) flushPipe(w *worker) bool {
 	for x.pipe != nil && !x.stuck {
-		n, errno := poll.Splice(x.pipe.r, x.fd, x.pipe.n)
+		n, errno := poll.Splice(x.pipe.r, int(x.fd), x.pipe.n)
 		switch {
 		case errno == unix.EAGAIN:
 			x.stuck = true

@@ -59,7 +59,7 @@ func (f *flow) wait(plan engine.Plan) {
 		})
 	}
 	go func() {
-		late := time.NewTimer(plan.Deadline.Sub(f.e.opts.Now()))
+		late := time.NewTimer(plan.Deadline.Sub(f.p.e.opts.Now()))
 		defer late.Stop()
 		select {
 		case <-plan.Until:
@@ -84,7 +84,7 @@ func (f *flow) attempt(plan engine.Plan) {
 			f.dial()
 			return
 		}
-		f.move(f.e.place(f.w.Load()), f.dial)
+		f.move(f.p.e.place(f.w.Load()), f.dial)
 	case engine.Tunnel:
 		f.tunnel()
 	default:
@@ -102,10 +102,10 @@ func (f *flow) failed(err *engine.DialError) {
 		f.stop()
 		return
 	}
-	f.obey(f.mayGoOn(f.e.opts.Decider.Dialed(f.rec, err), err))
+	f.obey(f.mayGoOn(f.p.e.opts.Decider.Dialed(f.rec, err), err))
 }
 
 // patience is how long the attempt may take.
 func (f *flow) patience() time.Duration {
-	return positive(f.rec.Attempt.Dial.Timeout, f.e.opts.DialTimeout)
+	return positive(f.rec.Attempt.Dial.Timeout, f.p.e.opts.DialTimeout)
 }

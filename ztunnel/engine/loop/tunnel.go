@@ -57,7 +57,7 @@ func (x *end) sendPending(s *mux.Stream, most int) {
 func (x *end) sendPiece(s *mux.Stream, c *carrier, most int) {
 	b := c.out.Space(h2.FrameHeader + min(most, readRoom))
 	want := min(len(b)-h2.FrameHeader, most, h2.MaxData)
-	n, errno := poll.Read(x.fd, b[h2.FrameHeader:h2.FrameHeader+want])
+	n, errno := poll.Read(int(x.fd), b[h2.FrameHeader:h2.FrameHeader+want])
 	if errno == 0 && n > 0 {
 		x.f.keepEarly(b[h2.FrameHeader : h2.FrameHeader+n])
 		s.PutHeader(b, n, false)
@@ -75,7 +75,7 @@ func (x *end) sendBulk(s *mux.Stream, c *carrier) {
 		iov = append(iov, unix.Iovec{Base: &b[0]})
 		iov[len(iov)-1].SetLen(len(b))
 	}
-	n, errno := poll.Readv(x.fd, iov)
+	n, errno := poll.Readv(int(x.fd), iov)
 	if errno == 0 && n > 0 {
 		c.out.Filled(n, h2.FrameHeader, s)
 	}
