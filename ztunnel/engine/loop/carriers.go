@@ -99,7 +99,7 @@ func (e *Engine) boundQueues() {
 			longest, worst = most, c
 		}
 	}
-	if total > nodeQueued && worst != nil {
+	if total > e.mayQueue.Load() && worst != nil {
 		e.overflow(worst, longest, "the node's tunnels have queued too much")
 	}
 }

@@ -35,8 +35,9 @@ type Engine struct {
 	flows    registry
 	legs     legs.Set
 	sessions *resume.Node
-	budget   budget    // of handshakes
-	work     gate.Gate // flows, and peers' connections
+	budget   budget       // of handshakes
+	mayQueue atomic.Int64 // bytes, all tunnels together
+	work     gate.Gate    // flows, and peers' connections
 	draining atomic.Bool
 
 	mu     sync.Mutex
@@ -68,6 +69,7 @@ func New(o Options) (*Engine, error) {
 		swept:     make(chan struct{}),
 		ended:     make(chan struct{}),
 	}
+	e.mayQueue.Store(nodeQueued)
 	for range e.opts.Loops {
 		w, err := newWorker(e)
 		if err != nil {
