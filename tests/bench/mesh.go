@@ -100,7 +100,7 @@ func (w *world) single(ctx context.Context, way string) error {
 		return err
 	}
 	n := w.lab.Node(way)
-	path := map[string]string{"mtls": "tunnel", "proxy": "same_node", "direct": "direct"}[way]
+	path := map[string]string{"mtls": "tunnel", "proxy": "same_node", "direct": direct}[way]
 	w.chains = append(w.chains, chain{name: report.Node + "-" + way, what: "both pods on one node, --same-node " + way + " (engine " + w.has.best() + ")",
 		client: client, other: other, server: server, to: server.V4, base: serverBase, path: path,
 		proxies: []string{n.Ztunnel().Cgroup()}, agents: []string{agentOf(n)}})

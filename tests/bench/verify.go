@@ -14,7 +14,10 @@ import (
 	"github.com/ambitmesh/ambit/internal/lab"
 )
 
-const held = 3 // connections that a verification holds
+const (
+	held   = 3        // connections that a verification holds
+	direct = "direct" // the path that only the kernel is on
+)
 
 // verify holds connections on a chain and asks everything that could carry them. It tries again: sockets of
 // what was before may still be closing, and the first connection of a direct way goes through the proxy.
@@ -40,7 +43,7 @@ func (w *world) verifyOnce(ctx context.Context, c chain) error {
 	}
 	for dir, n := range after {
 		want := 0
-		if slices.Contains(c.proxies, dir) {
+		if c.pair && slices.Contains(c.proxies, dir) {
 			want = 2 * held // a leg to each side
 		}
 		if got := n - before[dir]; got != want {
@@ -52,18 +55,14 @@ func (w *world) verifyOnce(ctx context.Context, c chain) error {
 
 // verifyMesh counts the client's connections at its node's ztunnel, by path.
 func (w *world) verifyMesh(ctx context.Context, c chain) error {
-	if c.client.Node.Ztunnel() == nil {
-		return nil // no agent either: nothing captures
+	if c.client.Node.Ztunnel() == nil || c.path == direct {
+		return nil // there is no agent either, or ztunnel has no socket of it
 	}
 	paths, err := outbound(ctx, c.client)
 	if err != nil {
 		return err
 	}
-	want := map[string]int{c.path: held}
-	if c.path == "direct" {
-		want = map[string]int{} // the kernel alone carries it
-	}
-	if !maps.Equal(paths, want) {
+	if want := map[string]int{c.path: held}; !maps.Equal(paths, want) {
 		return fmt.Errorf("ztunnel has connections by path %v, want %v", paths, want)
 	}
 	return nil
@@ -107,12 +106,13 @@ func (w *world) quietSockets(ctx context.Context) (last map[string]int, err erro
 	return last, err
 }
 
-// pairSockets counts the open sockets of relays and other proxies, by cgroup.
+// pairSockets counts the open sockets, by cgroup, of relays, of other proxies and of a ztunnel that should
+// carry nothing.
 func (w *world) pairSockets() (map[string]int, error) {
 	out := map[string]int{}
 	for _, c := range w.chains {
 		for _, dir := range c.proxies {
-			if !c.pair {
+			if !c.pair && c.path != direct {
 				continue
 			}
 			pids, err := pidsIn(dir)
