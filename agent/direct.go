@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// maxCalls is how many different calls of one pod may get a verdict.
+	// maxCalls is how many different calls of one pod may have a verdict.
 	maxCalls = 1024
 	// lateTime is for how long connections of a pod that is gone are still counted.
 	lateTime = 10 * time.Second
@@ -33,12 +33,13 @@ type directs struct {
 	turn sync.Mutex // held while a proxy is offered them
 
 	mu      sync.Mutex
-	pods    map[string]*directPod // by uid: enrolled, not retiring
-	left    map[uint64]leaver     // by cookie: no longer among pods
-	channel *zds.Channel          // to the proxy in charge; nil: none, and there are no verdicts
-	session *zds.Session          // whose channel it is
-	picture []tally               // being read
-	running []*pb.DirectFlow      // being read
+	pods    map[string]*directPod      // by uid: enrolled, not retiring
+	left    map[uint64]leaver          // by cookie: no longer among pods
+	channel *zds.Channel               // to the proxy in charge; nil: none, and there are no verdicts
+	session *zds.Session               // whose channel it is
+	picture []tally                    // being read
+	before  map[bpf.Account]bpf.Counts // of the last picture
+	running []*pb.DirectFlow           // being read
 }
 
 type directPod struct {
@@ -46,7 +47,7 @@ type directPod struct {
 	cookie uint64
 	addrs  netns.Addrs
 	diag   *sockdiag.Conn
-	calls  map[netip.AddrPort]bool // that had a verdict in this session
+	calls  map[netip.AddrPort]bool // that have a verdict
 }
 
 // leaver is a pod that may go direct no more.
@@ -183,7 +184,7 @@ func (d *directs) shut() error {
 		return nil
 	}
 	err := d.channel.Close()
-	d.channel, d.session, d.picture, d.running = nil, nil, nil, nil
+	d.channel, d.session, d.picture, d.before, d.running = nil, nil, nil, nil, nil
 	for _, p := range d.pods {
 		clear(p.calls)
 	}

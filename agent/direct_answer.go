@@ -83,6 +83,7 @@ func (d *directs) withdraw(calls []*pb.DirectCall) error {
 	var errs []error
 	for _, c := range calls {
 		if src := d.pods[c.GetSource()]; src != nil {
+			delete(src.calls, zds.CallTo(c))
 			errs = append(errs, d.a.mesh.DropVerdict(bpf.Call{Netns: src.cookie, To: zds.CallTo(c)}))
 		}
 	}

@@ -15,7 +15,7 @@ type tally struct {
 	bpf.Account
 	bpf.Counts
 	source, dest string // uids
-	gone         bool
+	gone, last   bool
 }
 
 // read gives the accounts packet by packet; the first makes the picture that the others show.
@@ -69,7 +69,7 @@ func callOf(a bpf.Account, source, dest string) *pb.DirectCall {
 func (t *tally) message() *pb.DirectAccount {
 	return &pb.DirectAccount{
 		Call:   callOf(t.Account, t.source, t.dest),
-		Opened: t.Opened, Closed: t.Closed, Failed: t.Failed, Sent: t.Sent, Received: t.Received, Gone: t.gone,
+		Opened: t.Opened, Closed: t.Closed, Failed: t.Failed, Sent: t.Sent, Received: t.Received, Gone: t.gone, Last: t.last,
 	}
 }
 
@@ -94,14 +94,23 @@ func (d *directs) paint(live bool) ([]tally, error) {
 		t.source, late = d.name(by, a.Netns)
 		t.dest, late2 = d.name(by, a.Way.Netns)
 		t.gone = by[a.Netns] == nil || by[a.Way.Netns] == nil
-		if late || late2 {
+		t.last = !t.gone && d.unused(by[a.Netns], a, n)
+		if late || late2 || t.last {
 			dead = append(dead, a)
 		}
 		if t.source != "" && t.dest != "" {
 			out = append(out, t)
 		}
 	}
+	d.before = counts
 	return out, d.bury(by, dead)
+}
+
+// unused says whether an account has no verdict, no connection, and nothing that was not painted before. It
+// makes room for others then.
+func (d *directs) unused(src *directPod, a bpf.Account, n bpf.Counts) bool {
+	old, ok := d.before[a]
+	return ok && old == n && n.Opened == n.Closed && !src.calls[a.To]
 }
 
 // name is the uid behind a cookie, "" if nobody knows. late says that what it had is not counted any more.

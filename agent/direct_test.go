@@ -199,4 +199,40 @@ func TestDirectAccounts(t *testing.T) {
 	}
 }
 
+// An account without a verdict and without connections makes room once all of it has been read.
+func TestDirectAccountsMakeRoom(t *testing.T) {
+	p := newDirectPlay(t)
+	to := stage.At(p.s.V4, 8080)
+	call := callFrom(p.c, to, place(p.s, to))
+	p.allow(t, call)
+	c := p.check(t, p.c.Process, stage.Dial{To: to}, p.directly(false))
+	p.withdraw(t, call)
+	for range 3 {
+		if all := p.read(t, true); len(all) != 1 || all[0].GetLast() {
+			t.Fatalf("accounts %v", all)
+		}
+	}
+	p.c.Process.Close(t, c)
+	eventually(t, "the account ends", func() error {
+		if all := p.read(t, true); len(all) != 1 || !all[0].GetLast() || all[0].GetClosed() != 1 {
+			return fmt.Errorf("accounts %v", all)
+		}
+		return nil
+	})
+	if all := p.read(t, true); len(all) != 0 {
+		t.Errorf("accounts %v", all)
+	}
+	p.allow(t, call)
+	p.check(t, p.c.Process, stage.Dial{To: to}, p.directly(false))
+}
+
+func TestDirectIsDeclined(t *testing.T) {
+	p := newPlay(t)
+	if err := p.proxy.TryOrder(stage.Order{}, nil, &pb.DirectResponse{}); err == nil {
+		t.Error("the proxy has something")
+	}
+	to := stage.At(p.s.V4, 8080)
+	p.check(t, p.c.Process, stage.Dial{To: to}, p.proxied(false, to))
+}
+
 func portOf(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }

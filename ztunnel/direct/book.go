@@ -12,6 +12,7 @@ import (
 // book is what the proxy knows of direct connections.
 type book struct {
 	calls    map[callKey]*call
+	of       map[string]int // calls of a pod, by uid
 	accounts map[accountKey]*account
 }
 
@@ -41,6 +42,28 @@ type account struct {
 	last   decide.Tally // that has been counted
 	held   time.Time    // since when its policy is not known; zero: it is
 	ended  bool         // its connections have been ended, and none was allowed since
+}
+
+// put notes a call, if there is room.
+func (b *book) put(k callKey, c *call) bool {
+	if b.calls[k] == nil {
+		if len(b.calls) >= maxCalls || b.of[k.source] >= maxOfPod {
+			return false
+		}
+		b.of[k.source]++
+	}
+	b.calls[k] = c
+	return true
+}
+
+func (b *book) drop(k callKey) {
+	if b.calls[k] == nil {
+		return
+	}
+	delete(b.calls, k)
+	if b.of[k.source]--; b.of[k.source] == 0 {
+		delete(b.of, k.source)
+	}
 }
 
 // open returns the account of a place, made if need be.

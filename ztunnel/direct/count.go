@@ -20,6 +20,9 @@ func (m *Manager) count() error {
 		}
 		seen[k] = true
 		m.add(k, a, tallyOf(msg))
+		if msg.GetLast() {
+			delete(m.accounts, k)
+		}
 	})
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package direct
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -243,5 +244,23 @@ func TestRunningConnectionsAreListed(t *testing.T) {
 	x.Each(func(r *engine.Record) bool { ids = append(ids, r.ID); return true })
 	if !slices.Equal(ids, []uint64{9, 9, 10}) {
 		t.Errorf("connections %v", ids)
+	}
+}
+
+func TestNoPodCrowdsOthersOut(t *testing.T) {
+	b := book{calls: map[callKey]*call{}, of: map[string]int{}}
+	at := func(pod string, port int) callKey { return callKey{pod, netip.AddrPortFrom(to.Addr(), uint16(port))} }
+	for i := range maxOfPod {
+		if !b.put(at("greedy", 1+i), &call{}) {
+			t.Fatalf("no room after %d", i)
+		}
+	}
+	if b.put(at("greedy", 60000), &call{}) || !b.put(at("greedy", 1), &call{}) || !b.put(at("other", 1), &call{}) {
+		t.Error("one pod took more than its share, or another less")
+	}
+	b.drop(at("greedy", 7))
+	b.drop(at("greedy", 7))
+	if !b.put(at("greedy", 60000), &call{}) || b.of["greedy"] != maxOfPod {
+		t.Errorf("%d calls of one pod", b.of["greedy"])
 	}
 }

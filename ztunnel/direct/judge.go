@@ -33,12 +33,13 @@ func (m *Manager) begin() error {
 func (m *Manager) offered(o offer) error {
 	k := callKey{o.caller.UID, o.to}
 	c := m.calls[k]
-	if m.link == nil || c == nil && len(m.calls) >= maxCalls || m.cfg.Pod(k.source) != o.caller {
+	if m.link == nil || m.cfg.Pod(k.source) != o.caller {
 		return nil
 	}
 	if c == nil || c.caller != o.caller {
-		c = &call{caller: o.caller}
-		m.calls[k] = c
+		if c = (&call{caller: o.caller}); !m.put(k, c) {
+			return nil
+		}
 	}
 	c.used = m.cfg.Now()
 	return m.rule(map[callKey]*call{k: c}, true)
@@ -77,7 +78,7 @@ func (m *Manager) rule(calls map[callKey]*call, all bool) error {
 	now := m.cfg.Now()
 	for k, c := range calls {
 		if m.cfg.Pod(k.source) != c.caller { // the agent has dropped what there was
-			delete(m.calls, k)
+			m.drop(k)
 			continue
 		}
 		r, ok := m.cfg.Judge.Direct(c.caller, k.to)
@@ -89,7 +90,7 @@ func (m *Manager) rule(calls map[callKey]*call, all bool) error {
 			c.stands = false
 			c.ruling = r
 			if idle {
-				delete(m.calls, k)
+				m.drop(k)
 			}
 			continue
 		}

@@ -27,6 +27,7 @@ const (
 	leaseTime  = 3 * time.Second
 	readEvery  = 5 // renewals
 	maxCalls   = 8192
+	maxOfPod   = 512 // of these, so that no pod crowds others out
 	maxOffers  = 256
 	idleTime   = 10 * time.Minute // a call that nobody makes loses its verdict
 )
@@ -79,7 +80,7 @@ func New(cfg Config) *Manager {
 	m := &Manager{
 		cfg: cfg, base: rand.Uint64() &^ (1<<32 - 1), offers: make(chan offer, maxOffers), wake: make(chan struct{}, 1),
 		jobs: make(chan func()), done: make(chan struct{}),
-		book: book{calls: map[callKey]*call{}, accounts: map[accountKey]*account{}},
+		book: book{calls: map[callKey]*call{}, of: map[string]int{}, accounts: map[accountKey]*account{}},
 	}
 	m.gate.raise(m.base + cfg.Generation)
 	return m

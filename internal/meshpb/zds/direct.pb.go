@@ -812,6 +812,7 @@ type DirectAccount struct {
 	Sent          uint64                 `protobuf:"varint,5,opt,name=sent,proto3" json:"sent,omitempty"`
 	Received      uint64                 `protobuf:"varint,6,opt,name=received,proto3" json:"received,omitempty"`
 	Gone          bool                   `protobuf:"varint,7,opt,name=gone,proto3" json:"gone,omitempty"` // one of the pods is gone: the account ends soon
+	Last          bool                   `protobuf:"varint,8,opt,name=last,proto3" json:"last,omitempty"` // the account has ended with these numbers; a later verdict begins another
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -895,6 +896,13 @@ func (x *DirectAccount) GetGone() bool {
 	return false
 }
 
+func (x *DirectAccount) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
 var File_internal_meshpb_zds_direct_proto protoreflect.FileDescriptor
 
 const file_internal_meshpb_zds_direct_proto_rawDesc = "" +
@@ -951,7 +959,7 @@ const file_internal_meshpb_zds_direct_proto_rawDesc = "" +
 	"\alife_ns\x18\x04 \x01(\x03R\x06lifeNs\x12\x12\n" +
 	"\x04sent\x18\x05 \x01(\x04R\x04sent\x12\x1a\n" +
 	"\breceived\x18\x06 \x01(\x04R\breceived\x12\x0e\n" +
-	"\x02id\x18\a \x01(\x04R\x02id\"\xcf\x01\n" +
+	"\x02id\x18\a \x01(\x04R\x02id\"\xe3\x01\n" +
 	"\rDirectAccount\x122\n" +
 	"\x04call\x18\x01 \x01(\v2\x1e.istio.workload.zds.DirectCallR\x04call\x12\x16\n" +
 	"\x06opened\x18\x02 \x01(\x04R\x06opened\x12\x16\n" +
@@ -959,7 +967,8 @@ const file_internal_meshpb_zds_direct_proto_rawDesc = "" +
 	"\x06failed\x18\x04 \x01(\x04R\x06failed\x12\x12\n" +
 	"\x04sent\x18\x05 \x01(\x04R\x04sent\x12\x1a\n" +
 	"\breceived\x18\x06 \x01(\x04R\breceived\x12\x12\n" +
-	"\x04gone\x18\a \x01(\bR\x04goneB0Z.github.com/ambitmesh/ambit/internal/meshpb/zdsb\x06proto3"
+	"\x04gone\x18\a \x01(\bR\x04gone\x12\x12\n" +
+	"\x04last\x18\b \x01(\bR\x04lastB0Z.github.com/ambitmesh/ambit/internal/meshpb/zdsb\x06proto3"
 
 var (
 	file_internal_meshpb_zds_direct_proto_rawDescOnce sync.Once
