@@ -2,7 +2,6 @@ package decide
 
 import (
 	"github.com/ambitmesh/ambit/internal/balance"
-	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/internal/telemetry"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
@@ -13,7 +12,7 @@ func (d *Decider) Established(r *engine.Record) {
 	st := of(r)
 	st.established = true
 	// What opened the tunnel has been read, by both ends. It is a good part of an idle tunnel's memory.
-	r.Request, r.Attempt.Dial.Request = nil, hbone.Request{}
+	r.Request, r.Attempt.Dial.Request = nil, nil
 	if st.handOver != nil && d.opts.SameNode == Direct && d.opts.HandedOver != nil {
 		d.opts.HandedOver(r.Pod, r.Dest)
 	}

@@ -72,12 +72,12 @@ func (d *Decider) dial(r *engine.Record, rt *route) engine.Dial {
 	return engine.Dial{Action: engine.Plain, To: rt.target}
 }
 
-func (d *Decider) request(r *engine.Record, rt *route) hbone.Request {
+func (d *Decider) request(r *engine.Record, rt *route) *hbone.Request {
 	host := ""
 	if rt.service != nil {
 		host = rt.service.Hostname
 	}
-	return hbone.Request{
+	return &hbone.Request{
 		Authority:   rt.target.String(),
 		Baggage:     d.baggageOf(r.From),
 		Forwarded:   hbone.FormatForwarded(r.Source, host),

@@ -54,9 +54,9 @@ type Dial struct {
 	Pod    *Pod       // the destination
 	Source netip.Addr // the address that the application sees; invalid, or one of Pod's own: not bound
 
-	// Tunnel. The pool's key is source pod, identity, Peers and To.
+	// Tunnel. The pool's key is source pod, identity, Peers and To. The Request is not nil, and not changed.
 	Peers   []string // SPIFFE URIs, one of which the peer must have; the Decider's, unchanged afterwards
-	Request hbone.Request
+	Request *hbone.Request
 }
 
 // DialError is why an attempt failed. Reason is one of ConnectRefused, ConnectTimeout, Unreachable,

@@ -100,7 +100,7 @@ func (by engines) badAuthority(t *testing.T) {
 	m := by.newMesh(t, ServeTCP(t, Echo))
 	m.client.d.Accept = func(*engine.Record) engine.Plan {
 		p := m.toTunnel()
-		p.Dial.Request = hbone.Request{Authority: "no port"}
+		p.Dial.Request = &hbone.Request{Authority: "no port"}
 		return p
 	}
 	m.start(t)

@@ -114,7 +114,7 @@ func (m *mesh) start(t testing.TB) *mesh {
 
 func (m *mesh) toTunnel() engine.Plan {
 	return engine.Plan{Action: engine.Tunnel, Dial: engine.Dial{To: m.in, Peers: []string{id("server").String()},
-		Request: hbone.Request{Authority: m.app.String()}}}
+		Request: &hbone.Request{Authority: m.app.String()}}}
 }
 
 func (m *mesh) deliver() engine.Plan {

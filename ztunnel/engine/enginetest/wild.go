@@ -107,7 +107,7 @@ func (by engines) headers(t *testing.T) {
 	}
 	m.client.d.Accept = func(*engine.Record) engine.Plan {
 		p := m.toTunnel()
-		p.Dial.Request = want
+		p.Dial.Request = &want
 		return p
 	}
 	m.start(t)

@@ -45,7 +45,7 @@ func toPeer(t *testing.T) (*net.TCPConn, *side) {
 	})
 	client.d.Accept = func(*engine.Record) engine.Plan {
 		return engine.Plan{Action: engine.Tunnel, Dial: engine.Dial{To: at, Peers: []string{peer.String()},
-			Request: hbone.Request{Authority: "10.0.0.1:80"}}}
+			Request: &hbone.Request{Authority: "10.0.0.1:80"}}}
 	}
 	return enginetest.Connect(t, client.listen(t, engine.Outbound)), client
 }

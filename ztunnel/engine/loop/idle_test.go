@@ -66,7 +66,7 @@ func through(t *testing.T, app netip.AddrPort, tunneled bool) (netip.AddrPort, [
 	plan := engine.Plan{Action: engine.Plain, Dial: engine.Dial{To: app}}
 	if tunneled {
 		plan = engine.Plan{Action: engine.Tunnel, Dial: engine.Dial{To: server.listen(t, engine.HBONE),
-			Peers: []string{server.pod.Identity.String()}, Request: hbone.Request{Authority: app.String()}}}
+			Peers: []string{server.pod.Identity.String()}, Request: &hbone.Request{Authority: app.String()}}}
 	}
 	client.d.Accept = func(*engine.Record) engine.Plan { return plan }
 	server.d.Tunnel = func(*engine.Record) engine.Plan {

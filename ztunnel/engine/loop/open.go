@@ -97,7 +97,7 @@ func (f *flow) goTo(c *carrier, fresh bool) {
 // openOn opens the tunnel.
 func (f *flow) openOn(c *carrier) {
 	f.task.undo = nil
-	s, err := c.mux.Open(&f.rec.Attempt.Dial.Request, f)
+	s, err := c.mux.Open(f.rec.Attempt.Dial.Request, f)
 	c.note()
 	f.p.pool.unclaim(c)
 	switch {

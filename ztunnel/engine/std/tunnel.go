@@ -30,7 +30,7 @@ func (f *flow) tunnel(ctx context.Context, d engine.Dial) (leg, *engine.DialErro
 		if derr != nil {
 			return nil, derr
 		}
-		s, status, err := open(ctx, c.cc, &d.Request)
+		s, status, err := open(ctx, c.cc, d.Request)
 		switch {
 		case err == nil && status == 200:
 			f.over = c.cc
