@@ -64,9 +64,9 @@ func pingAll(t *testing.T, fd, rounds, how int) {
 			t.Errorf("echo: %d, %v", n, err)
 			return
 		}
-		switch {
-		case how == 0:
-		case how == 1:
+		switch how {
+		case 0:
+		case 1:
 			runtime.Gosched()
 		default:
 			for range rand.IntN(200 * how) { // some time, but no sleep
