@@ -13,9 +13,12 @@ func TestCommandLine(t *testing.T) {
 	ns := pair(t)
 	outside := namespace(t, false)
 	start(t, pod{namespace: outside, name: "stranger", node: nodeA})
+	if out, err := ambit(t, "--help"); err != nil { // built before the connection is there, which does not stay for long
+		t.Fatalf("ambit: %v: %s", err, out)
+	}
 	held := make(chan error, 1)
 	go func() {
-		_, err := work(t, ns, "client", "hold", "server:9090", "20s")
+		_, err := work(t, ns, "client", "hold", "server:9090", "30s")
 		held <- err
 	}()
 	says := func(what string, words []string, args ...string) {
