@@ -58,9 +58,8 @@ type policyRecord struct {
 
 // policySet is what applies to one workload at one policy epoch.
 type policySet struct {
-	epoch    uint64
-	policies []*authz.Policy
-	unknown  []string
+	*authz.Set
+	epoch uint64
 }
 
 type cidrLength struct{ bits, count int }
@@ -177,7 +176,7 @@ func (s *Snapshot) Endpoints(svc *Service) []Endpoint {
 // those that its record names, each by key) and the names on it that are not known.
 func (s *Snapshot) PoliciesFor(w *Workload) (policies []*authz.Policy, unknown []string) {
 	set := s.policySet(w)
-	return set.policies, set.unknown
+	return set.Policies(), set.Unknown()
 }
 
 func (s *Snapshot) policySet(w *Workload) *policySet {
@@ -195,17 +194,23 @@ func (s *Snapshot) policySet(w *Workload) *policySet {
 
 func (s *Snapshot) collect(w *Workload) *policySet {
 	inNamespace, _ := s.ofNamespace.get(w.Namespace)
-	set := &policySet{epoch: s.policyEpoch, policies: slices.Concat(s.global, inNamespace)}
+	policies, unknown := slices.Concat(s.global, inNamespace), []string(nil)
+	have := make(map[*authz.Policy]struct{}, len(policies)+len(w.Policies))
+	for _, p := range policies {
+		have[p] = struct{}{}
+	}
 	for _, name := range w.Policies {
 		r, ok := s.policies.get(name)
-		switch {
-		case !ok:
-			set.unknown = append(set.unknown, name)
-		case !slices.Contains(set.policies, r.Policy):
-			set.policies = append(set.policies, r.Policy)
+		if !ok {
+			unknown = append(unknown, name)
+			continue
+		}
+		if _, again := have[r.Policy]; !again {
+			have[r.Policy] = struct{}{}
+			policies = append(policies, r.Policy)
 		}
 	}
-	return set
+	return &policySet{authz.NewSet(policies, unknown), s.policyEpoch}
 }
 
 // Judge judges a connection to w. Until the snapshot is synced nothing is allowed.
@@ -216,8 +221,7 @@ func (s *Snapshot) Judge(w *Workload, f *authz.Flow) authz.Verdict {
 	case w == nil:
 		return authz.Verdict{Reason: reason.WorkloadUnknown, Detail: "no record of the destination workload"}
 	}
-	set := s.policySet(w)
-	return authz.Judge(f, set.policies, set.unknown)
+	return s.policySet(w).Judge(f)
 }
 
 // Policy returns the policy of that name ("namespace/name"), or nil.
