@@ -77,6 +77,11 @@ func listen(v6 bool) (int, error) {
 		return -1, fmt.Errorf("open listener: %w", err)
 	}
 	err = unix.SetsockoptInt(fd, level, opt, 1)
+	if err == nil {
+		// What it accepts has the application's port. Without this the application could not listen again, as
+		// it can when the connections are its own.
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
 	if err == nil && v6 {
 		err = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_V6ONLY, 1)
 	}
