@@ -5,6 +5,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/internal/hbone/mux"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
 )
@@ -131,7 +132,7 @@ func (x *end) finish() {
 		return
 	}
 	if x.fd >= 0 {
-		if err := unix.Shutdown(int(x.fd), unix.SHUT_WR); err != nil {
+		if err := netsock.Shutdown(int(x.fd)); err != nil {
 			x.broken(err)
 		}
 	}

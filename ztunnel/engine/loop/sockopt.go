@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
 )
 
@@ -20,7 +21,7 @@ const (
 // setUpLeg prepares a socket, or a listener, whose connections inherit it. A leg ends by a reset unless it
 // is closed in order: if this process is killed, what was cut off must not look like the whole.
 func setUpLeg(fd int) error {
-	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+	if err := netsock.SetReset(fd, true); err != nil {
 		return fmt.Errorf("have socket reset at its end: %w", err)
 	}
 	for _, o := range []struct{ level, opt, value int }{
@@ -30,7 +31,7 @@ func setUpLeg(fd int) error {
 		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAliveInterval},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveProbes},
 	} {
-		if err := unix.SetsockoptInt(fd, o.level, o.opt, o.value); err != nil {
+		if err := netsock.SetInt(fd, o.level, o.opt, o.value); err != nil {
 			return fmt.Errorf("set up socket: %w", err)
 		}
 	}
@@ -40,9 +41,9 @@ func setUpLeg(fd int) error {
 // closeSocket closes in order, or by a reset.
 func closeSocket(fd int, reset bool) {
 	if !reset {
-		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
+		_ = netsock.SetReset(fd, false)
 	}
-	_ = unix.Close(fd)
+	netsock.Close(fd)
 }
 
 func readInfo(fd int) engine.TCPInfo {

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-
-	"golang.org/x/sys/unix"
 )
 
 // OpenHome opens the namespace of the process: threads are at home whenever they are not locked.
@@ -19,7 +17,7 @@ func OpenHome() (*os.File, error) {
 
 // New makes a non-blocking TCP socket.
 func New(family int) (int, error) {
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	fd, err := rawSocket(family)
 	if err != nil {
 		return -1, fmt.Errorf("open socket: %w", err)
 	}
@@ -36,7 +34,7 @@ func NewIn(ns *os.File, home func() (*os.File, error), family int) (fd int, err 
 		return err
 	})
 	if err != nil && fd >= 0 {
-		_ = unix.Close(fd)
+		Close(fd)
 		fd = -1
 	}
 	return fd, err
@@ -69,13 +67,13 @@ func visit(ns int, home *os.File, f func() error) error {
 		return fmt.Errorf("use own network namespace: %w", err)
 	}
 	runtime.LockOSThread()
-	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+	if e := rawSetns(ns); e != 0 {
 		runtime.UnlockOSThread()
-		return fmt.Errorf("enter pod's network namespace: %w", err)
+		return fmt.Errorf("enter pod's network namespace: %w", e)
 	}
 	err = f()
 	var herr error
-	if cerr := back.Control(func(h uintptr) { herr = unix.Setns(int(h), unix.CLONE_NEWNET) }); cerr != nil {
+	if cerr := back.Control(func(h uintptr) { herr = failed("setns", rawSetns(int(h))) }); cerr != nil {
 		herr = cerr
 	}
 	if herr != nil {

@@ -2,7 +2,6 @@ package netsock
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -33,7 +32,7 @@ func SetMark(fd int, mark uint32) error {
 	if mark == 0 {
 		return nil
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
+	if err := SetInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
 		return fmt.Errorf("mark socket %#x: %w", mark, err)
 	}
 	return nil
@@ -45,14 +44,14 @@ func BindForeign(fd int, a netip.AddrPort) error {
 	if a.Addr().Is6() {
 		level, opt = unix.SOL_IPV6, unix.IPV6_TRANSPARENT
 	}
-	if err := unix.SetsockoptInt(fd, level, opt, 1); err != nil {
+	if err := SetInt(fd, level, opt, 1); err != nil {
 		return fmt.Errorf("make socket transparent: %w", err)
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+	if err := SetInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return fmt.Errorf("let socket share its address: %w", err)
 	}
-	if err := unix.Bind(fd, Sockaddr(a)); err != nil {
-		return fmt.Errorf("bind to %s: %w", a, err)
+	if e := rawBind(fd, a); e != 0 {
+		return fmt.Errorf("bind to %s: %w", a, e)
 	}
 	return nil
 }
@@ -74,11 +73,12 @@ func LocalAddr(fd int) (netip.AddrPort, error) {
 
 // StartConnect returns nil if the connect has begun, or is done already.
 func StartConnect(fd int, to netip.AddrPort) error {
-	err := unix.Connect(fd, Sockaddr(to))
-	if err == nil || errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.EINTR) {
+	switch e := rawConnect(fd, to); e {
+	case 0, unix.EINPROGRESS, unix.EINTR:
 		return nil
+	default:
+		return fmt.Errorf("connect to %s: %w", to, e)
 	}
-	return fmt.Errorf("connect to %s: %w", to, err)
 }
 
 // FinishConnect waits for a connect that has begun. It takes over fd.
