@@ -52,6 +52,7 @@ func together() []testCase {
 		{"EarlyDataLost", engines.earlyDataLost},
 		{"Urgent", engines.urgent},
 		{"Pieces", engines.pieces},
+		{"Scripts", engines.scripts},
 		{"Trickle", engines.trickle},
 		{"Bulk", engines.bulk},
 		{"Backpressure", engines.backpressure},
