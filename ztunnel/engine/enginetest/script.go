@@ -45,6 +45,7 @@ func (by engines) scripts(t *testing.T) {
 			t.Cleanup(func() { close(v.over) })
 			server := &party{TCPConn: v.TCPConn, name: "server", other: client}
 			client.other = server
+			Eventually(t, "the connection is established", func() bool { return s.live() == 1 })
 			var log bytes.Buffer
 			end, err := converse(rnd, client, server, &log)
 			if err != nil {
