@@ -19,22 +19,25 @@ func (d *Decider) Count(r *Ruling, p *Place, n Tally) {
 	if t == nil {
 		return
 	}
-	rec := record(r, p)
-	d.reporters(rec, func(l *telemetry.Labels) {
-		t.Count(l, n.Opened, n.Closed, n.Sent, n.Received)
-		if n.Failed == 0 {
-			return
-		}
-		l.Flags = telemetry.Flags(reason.ConnectRefused, false)
-		for range n.Failed {
-			t.Failed(l)
-		}
-	})
+	l, both := d.reporter(record(r, p))
+	n.count(t, l)
+	if both {
+		l.Reporter = telemetry.Destination
+		n.count(t, l)
+	}
 	if p.Policy == "" {
 		return
 	}
 	for range n.Opened {
 		t.PolicyHit(p.Policy, true)
+	}
+}
+
+func (n *Tally) count(t *telemetry.Telemetry, l telemetry.Labels) {
+	t.Count(&l, n.Opened, n.Closed, n.Sent, n.Received)
+	l.Flags = telemetry.Flags(reason.ConnectRefused, false)
+	for range n.Failed {
+		t.Failed(&l)
 	}
 }
 

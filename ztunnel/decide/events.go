@@ -21,9 +21,12 @@ func (d *Decider) Established(r *engine.Record) {
 		return
 	}
 	t.Connect(legName(r.Attempt.Dial.Action), r.Attempt.Connected, r.Attempt.Handshake)
-	d.reporters(r, func(l *telemetry.Labels) {
-		t.Open(st.open(r, l.Reporter), l, &r.Sent, &r.Received)
-	})
+	l, both := d.reporter(r)
+	t.Open(&st.flow, &l, &r.Sent, &r.Received)
+	if both {
+		l.Reporter, st.handed = telemetry.Destination, &telemetry.Flow{}
+		t.Open(st.handed, &l, &r.Sent, &r.Received)
+	}
 }
 
 // legName is the connect histogram's label.
@@ -96,10 +99,13 @@ func (d *Decider) count(r *engine.Record, st *state) {
 		return
 	}
 	t.Refused(direction(r), r.Reason)
-	d.reporters(r, func(l *telemetry.Labels) {
-		l.Flags = telemetry.Flags(r.Reason, r.Attempt.Dial.Action == engine.Tunnel)
-		t.Failed(l)
-	})
+	l, both := d.reporter(r)
+	l.Flags = telemetry.Flags(r.Reason, r.Attempt.Dial.Action == engine.Tunnel)
+	t.Failed(&l)
+	if both {
+		l.Reporter = telemetry.Destination
+		t.Failed(&l)
+	}
 }
 
 // hit counts what policy decided, once it has.

@@ -26,20 +26,14 @@ func Path(r *engine.Record) string {
 	return string(viaPlain)
 }
 
-// reporters calls f with the labels of each end that this proxy is for the connection: of a hand-over
-// it is both. f may change the flags.
-func (d *Decider) reporters(r *engine.Record, f func(*telemetry.Labels)) {
-	l := d.labels(r)
+// reporter returns the labels of the end that this proxy is for the connection, and whether it is the
+// destination's, too: of a hand-over it is both.
+func (d *Decider) reporter(r *engine.Record) (l telemetry.Labels, both bool) {
+	l = d.labels(r)
 	if r.Kind != engine.Outbound {
 		l.Reporter = telemetry.Destination
-		f(&l)
-		return
 	}
-	f(&l)
-	if Path(r) == string(viaHandOver) {
-		l.Reporter = telemetry.Destination
-		f(&l)
-	}
+	return l, r.Kind == engine.Outbound && Path(r) == string(viaHandOver)
 }
 
 func (d *Decider) labels(r *engine.Record) telemetry.Labels {

@@ -54,17 +54,6 @@ func (st *state) setDryRun(policies []string) {
 	}
 }
 
-// open returns the place of the open connection in a reporter's series.
-func (st *state) open(r *engine.Record, as telemetry.Reporter) *telemetry.Flow {
-	if r.Kind != engine.Outbound || as == telemetry.Source {
-		return &st.flow
-	}
-	if st.handed == nil {
-		st.handed = &telemetry.Flow{}
-	}
-	return st.handed
-}
-
 // of returns the state of r, made at the first call.
 func of(r *engine.Record) *state {
 	st, ok := r.State.(*state)
