@@ -1,7 +1,5 @@
 package poll
 
-import "golang.org/x/sys/unix"
-
 // Post has f called by the loop, from any goroutine. It reports false if the loop has ended.
 func (l *Loop) Post(f func()) bool {
 	l.mu.Lock()
@@ -13,7 +11,7 @@ func (l *Loop) Post(f func()) bool {
 	if !l.called {
 		l.called = true
 		one := [8]byte{1}
-		_, _ = unix.Write(l.wake, one[:]) // fails only if the counter is full, and then it is readable
+		_, _ = Write(l.wake, one[:]) // fails only if the counter is full, and then it is readable
 	}
 	return true
 }
