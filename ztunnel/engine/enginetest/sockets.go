@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 	"golang.org/x/sys/unix"
+
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
 // ListenFD returns a non-blocking listening socket, which the caller closes, and its address.
