@@ -23,7 +23,7 @@ func (d *Decider) Dialed(r *engine.Record, err *engine.DialError) engine.Plan {
 }
 
 func (d *Decider) inTime(r *engine.Record) bool {
-	return r.Attempts < d.opts.Attempts && d.opts.Now().Sub(r.Accepted) < d.opts.RetryWithin
+	return int(r.Attempts) < d.opts.Attempts && d.opts.Now().Sub(r.Accepted) < d.opts.RetryWithin
 }
 
 // retry routes the connection anew, to an endpoint of the same service that was not tried.

@@ -20,7 +20,7 @@ func (d *Decider) log(r *engine.Record, st *state) {
 	told := st.told()
 	l := telemetry.Line{
 		Time: r.Accepted.Add(r.Ended), Direction: direction(r), Path: Path(r),
-		Sent: r.Sent.Load(), Received: r.Received.Load(), Duration: r.Ended, Attempts: r.Attempts,
+		Sent: r.Sent.Load(), Received: r.Received.Load(), Duration: r.Ended, Attempts: int(r.Attempts),
 		Refused: refused, Reason: string(r.Reason), Detail: cmp.Or(r.Detail, told.ended),
 		Policy: cmp.Or(told.endedBy, r.Policy), DryRun: told.dryRun, Trace: r.Trace,
 	}

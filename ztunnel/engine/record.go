@@ -31,13 +31,13 @@ type Record struct {
 	// The engine's.
 	ID       uint64 // unique in this process
 	Kind     Kind
+	Attempts int32          // dials made
 	Pod      *Pod           // whose listener
 	Source   netip.AddrPort // as TCP says, unmapped; never evidence of identity
 	Dest     netip.AddrPort // Inbound, Outbound: the original destination; HBONE: where the peer connected to (pod:15008)
 	Peer     identity.ID    // HBONE: the verified peer
 	Request  *hbone.Request // HBONE: what opened the tunnel; nil if the handshake failed
 	Accepted time.Time
-	Attempts int           // dials made
 	Attempt  Attempt       // the last one
 	First    time.Duration // from Accepted to the first byte back; 0: none came. Set before Answered
 	Ended    time.Duration // from Accepted to the end
