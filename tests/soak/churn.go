@@ -105,9 +105,6 @@ func (s *soak) fail(what string) {
 	}
 }
 
-// node takes turns.
-func (s *soak) node() string { return []string{"node-a", "node-b"}[s.churn.count%2] }
-
 // reaches waits until a change is known, and then expects that it stays so.
 func reaches(ctx context.Context, from *lab.Pod, address string) error {
 	if err := lab.Eventually(ctx, func(ctx context.Context) error { return ask(ctx, from, address) }); err != nil {
