@@ -56,7 +56,7 @@ func rootCmd(terminate <-chan struct{}) *cobra.Command {
 	f.StringVar(&o.adminAddr, "admin-addr", "127.0.0.1:15000", "loopback address of the admin pages (always on ztunnel.sock in the run directory too); empty: none")
 	f.DurationVar(&o.drainTime, "drain-time", 30*time.Second, "how long connections may go on after SIGTERM")
 	f.StringVar(&o.sameNode, "same-node", "proxy", "how two pods of this node are connected: direct (by the kernel, once the proxy has allowed it), proxy (handed over, no TLS) or mtls")
-	f.StringVar(&o.engine, "engine", "std", "what carries connections: std (goroutines and crypto/tls) or loop (event loops); in FIPS 140-3 mode always std")
+	f.StringVar(&o.engine, "engine", "loop", "what carries connections: loop (event loops) or std (goroutines and crypto/tls); in FIPS 140-3 mode always std")
 	f.BoolVar(&o.tlsResumption, "tls-resumption", true, "resume TLS sessions of pods' connections; a session ends with the certificate and the roots that it was made with")
 	f.StringVar(&o.accessLog, "access-log", "-", "where a line of JSON goes for each connection: a file, - for standard output, or off")
 	f.BoolVar(&o.pprof, "pprof", false, "serve profiles on the admin pages")
