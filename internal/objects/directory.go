@@ -76,7 +76,7 @@ func NewDirectory(path string, opts Options) *Directory {
 	opts.Limits.fill()
 	d := &Directory{path: path, opts: opts, stores: map[Kind]*store{}, done: make(chan struct{})}
 	for k := range registry {
-		d.stores[k] = newStore(uint64(opts.Epoch) << 32)
+		d.stores[k] = newStore(uint64(opts.Epoch)<<32, opts.Now)
 	}
 	return d
 }

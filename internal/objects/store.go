@@ -4,17 +4,24 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// history is how many events a kind keeps for watches that start late. An older one lists again.
-const history = 1024
+// history is how many events a kind keeps for watches that start late or are slow, and keepFor how long: each
+// holds an object, and where there is always a change they would fill memory for hours. An older watch lists again.
+const (
+	history = 1024
+	keepFor = time.Minute
+)
 
 // store holds one kind's objects and the latest changes to them.
 type store struct {
+	now func() time.Time
+
 	mu         sync.Mutex
 	ready      bool // the source was read once
 	readyCh    chan struct{}
@@ -26,11 +33,12 @@ type store struct {
 
 type event struct {
 	generation uint64
+	at         time.Time
 	watch.Event
 }
 
-func newStore(first uint64) *store {
-	return &store{generation: first, objects: map[string]Object{}, readyCh: make(chan struct{}), changed: make(chan struct{})}
+func newStore(first uint64, now func() time.Time) *store {
+	return &store{now: now, generation: first, objects: map[string]Object{}, readyCh: make(chan struct{}), changed: make(chan struct{})}
 }
 
 // set adds or replaces an object and stamps it with the new generation. The caller gives obj away.
@@ -67,12 +75,22 @@ func (s *store) remove(key string) {
 }
 
 func (s *store) record(kind watch.EventType, obj runtime.Object) {
-	if len(s.events) >= 2*history {
-		s.events = slices.Clone(s.events[history:])
+	now := s.now()
+	if old := s.expired(now); old > len(s.events)/2 { // half of them at once: a change costs the change
+		s.events = slices.Clone(s.events[old:])
 	}
-	s.events = append(s.events, event{generation: s.generation, Event: watch.Event{Type: kind, Object: obj}})
+	s.events = append(s.events, event{generation: s.generation, at: now, Event: watch.Event{Type: kind, Object: obj}})
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// expired is how many of the oldest events need not be kept. The caller holds mu.
+func (s *store) expired(now time.Time) int {
+	old, _ := slices.BinarySearchFunc(s.events, now.Add(-keepFor), func(e event, limit time.Time) int { return e.at.Compare(limit) })
+	if n := len(s.events); n >= 2*history {
+		old = max(old, n-history+1)
+	}
+	return old
 }
 
 // markReady lets lists be answered: before, an empty list would mean "there is nothing".

@@ -58,6 +58,7 @@ type Decider struct {
 	uris     memo[identity.ID, string]
 	baggage  memo[*mesh.Workload, string]
 	response memo[*mesh.Workload, []hpack.HeaderField]
+	changes  int // since the memos forgot; only the store's subscription touches it
 }
 
 var _ engine.Decider = (*Decider)(nil)
@@ -82,7 +83,9 @@ func New(o Options) *Decider {
 	if o.Attempts == 0 {
 		o.Attempts = 3
 	}
-	return &Decider{opts: o, later: make(chan time.Duration, 1)}
+	d := &Decider{opts: o, later: make(chan time.Duration, 1)}
+	o.Store.Subscribe(d.changed)
+	return d
 }
 
 func orElse(d, otherwise time.Duration) time.Duration {
