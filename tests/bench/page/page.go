@@ -3,7 +3,9 @@ package page
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,14 +21,8 @@ func Write(dir string, rows []report.Row, m report.Machine) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make directory for the page: %w", err)
 	}
-	old, err := filepath.Glob(filepath.Join(dir, "*.svg"))
-	if err != nil {
-		return fmt.Errorf("list charts: %w", err)
-	}
-	for _, f := range old {
-		if err := os.Remove(f); err != nil {
-			return fmt.Errorf("remove chart: %w", err)
-		}
+	if err := removeCharts(dir); err != nil {
+		return err
 	}
 	d := &data{rows, m}
 	figures := d.figures()
@@ -40,6 +36,30 @@ func Write(dir string, rows []report.Row, m report.Machine) error {
 	}
 	if err := os.WriteFile(filepath.Join(dir, "README.md"), d.text(figures), 0o644); err != nil {
 		return fmt.Errorf("write page: %w", err)
+	}
+	return nil
+}
+
+// removeCharts removes those that the page shows; others' are beside them.
+func removeCharts(dir string) error {
+	old, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read earlier page: %w", err)
+	}
+	charts, err := filepath.Glob(filepath.Join(dir, "*.svg"))
+	if err != nil {
+		return fmt.Errorf("list charts: %w", err)
+	}
+	for _, f := range charts {
+		if !bytes.Contains(old, []byte("]("+filepath.Base(f)+")")) {
+			continue
+		}
+		if err := os.Remove(f); err != nil {
+			return fmt.Errorf("remove chart: %w", err)
+		}
 	}
 	return nil
 }

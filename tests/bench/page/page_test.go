@@ -64,15 +64,20 @@ func TestFlatComparesTheEndsOfASweep(t *testing.T) {
 
 func TestWriteReplacesCharts(t *testing.T) {
 	dir := t.TempDir()
-	gone := filepath.Join(dir, "gone.svg")
-	if err := os.WriteFile(gone, nil, 0o600); err != nil {
-		t.Fatal(err)
+	gone, others := filepath.Join(dir, "gone.svg"), filepath.Join(dir, "others.svg")
+	for f, text := range map[string]string{gone: "", others: "", filepath.Join(dir, "README.md"): "![gone](gone.svg)\n"} {
+		if err := os.WriteFile(f, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := Write(dir, someRows(), report.Machine{Kernel: "9.9"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(gone); err == nil {
 		t.Error("a chart of no workload is still there")
+	}
+	if _, err := os.Stat(others); err != nil {
+		t.Errorf("a chart of another page is gone: %v", err)
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "README.md"))
 	if err != nil {
