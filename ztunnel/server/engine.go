@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ambitmesh/ambit/ztunnel/engine"
 	"github.com/ambitmesh/ambit/ztunnel/engine/loop"
 	"github.com/ambitmesh/ambit/ztunnel/engine/std"
 )
@@ -37,7 +38,7 @@ func (s *Server) makeEngine() error {
 	if err != nil {
 		return err
 	}
-	o := std.Options{
+	o := engine.Options{
 		Decider: s.decider, Certs: s.certs, TrustDomain: s.cfg.TrustDomain, Log: s.cfg.Log, Now: s.cfg.Now,
 		Resume: s.cfg.TLSResumption, Handshake: shakes.count,
 	}
@@ -45,10 +46,7 @@ func (s *Server) makeEngine() error {
 	case Std:
 		s.engine = std.New(o)
 	case Loop:
-		e, err := loop.New(loop.Options{
-			Decider: o.Decider, Certs: o.Certs, TrustDomain: o.TrustDomain, Log: o.Log, Now: o.Now,
-			Resume: o.Resume, Handshake: o.Handshake,
-		})
+		e, err := loop.New(o)
 		if err != nil {
 			return fmt.Errorf("loop engine: %w", err)
 		}

@@ -3,32 +3,14 @@
 package enginetest
 
 import (
-	"log/slog"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
 
-// Options are what a test asks of the engine that it makes. A field that is zero means the engine's
-// default. The fields are those of std.Options.
-type Options struct {
-	Decider     engine.Decider
-	Certs       engine.Certs
-	TrustDomain string
-
-	Log *slog.Logger
-	Now func() time.Time
-
-	DialTimeout      time.Duration
-	HandshakeTimeout time.Duration
-	CertWait         time.Duration
-	IdleTunnel       time.Duration
-
-	Resume    bool
-	Handshake func(client, resumed bool)
-}
+// Options are what a test asks of the engine that it makes.
+type Options = engine.Options
 
 // Make makes an engine. The tests close it.
 type Make func(t testing.TB, o Options) engine.Engine

@@ -34,7 +34,7 @@ type poolDial struct {
 // dial makes a connection for the pool, and has it carry tunnels on the worker.
 func (l *pool) dial(w *poolDial, d engine.Dial, on *worker) {
 	p := l.p
-	ctx, cancel := context.WithTimeout(p.ctx, positive(d.Timeout, p.e.opts.DialTimeout))
+	ctx, cancel := context.WithTimeout(p.ctx, p.e.opts.Within(d))
 	defer cancel()
 	c, err := l.connection(ctx, w, d)
 	if err == nil {

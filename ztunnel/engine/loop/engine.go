@@ -25,7 +25,7 @@ var ErrFIPS = errors.New("FIPS 140-3 mode: the loop engine has its own record la
 
 // Engine implements engine.Engine.
 type Engine struct {
-	opts    Options
+	opts    engine.Options
 	home    func() (*os.File, error) // the namespace of the process
 	port    func(try int) uint16     // to try for a leg with the client's address
 	workers []*worker
@@ -52,12 +52,12 @@ type Engine struct {
 var _ engine.Engine = (*Engine)(nil)
 
 // New makes an engine that serves nothing yet. It runs until Close or the end of Drain.
-func New(o Options) (*Engine, error) {
+func New(o engine.Options) (*Engine, error) {
 	if fips140.Enabled() {
 		return nil, ErrFIPS
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	o = o.withDefaults()
+	o = o.WithDefaults()
 	e := &Engine{
 		opts:      o,
 		sessions:  resume.NewNode(o.Resume, o.Now),

@@ -10,16 +10,14 @@ import (
 )
 
 func newEngine(t testing.TB, o enginetest.Options) engine.Engine {
-	e, err := loop.New(loop.Options{Decider: o.Decider, Certs: o.Certs, TrustDomain: o.TrustDomain, Log: o.Log, Now: o.Now,
-		DialTimeout: o.DialTimeout, HandshakeTimeout: o.HandshakeTimeout, CertWait: o.CertWait, IdleTunnel: o.IdleTunnel,
-		Resume: o.Resume, Handshake: o.Handshake})
+	e, err := loop.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return e
 }
 
-func newStd(_ testing.TB, o enginetest.Options) engine.Engine { return std.New(std.Options(o)) }
+func newStd(_ testing.TB, o enginetest.Options) engine.Engine { return std.New(o) }
 
 func TestEngine(t *testing.T) { enginetest.Run(t, newEngine) }
 

@@ -7,13 +7,14 @@ import (
 	"os/exec"
 	"testing"
 
+	"github.com/ambitmesh/ambit/ztunnel/engine"
 	"github.com/ambitmesh/ambit/ztunnel/engine/loop"
 )
 
 // TestFIPS: in FIPS 140-3 mode there is no such engine. The mode is a process's, so the test runs itself.
 func TestFIPS(t *testing.T) {
 	if fips140.Enabled() {
-		if _, err := loop.New(loop.Options{}); !errors.Is(err, loop.ErrFIPS) {
+		if _, err := loop.New(engine.Options{}); !errors.Is(err, loop.ErrFIPS) {
 			t.Errorf("New: %v", err)
 		}
 		return

@@ -9,7 +9,7 @@ import (
 
 func TestPorts(t *testing.T) {
 	enginetest.RunPorts(t, func(t testing.TB, o enginetest.Options, port func(int) uint16) engine.Engine {
-		e, err := New(Options{Decider: o.Decider, Certs: o.Certs, TrustDomain: o.TrustDomain})
+		e, err := New(o)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,7 +42,7 @@ func newSide(t *testing.T, ca *testca.CA, account string) *side {
 	certs := enginetest.NewCerts()
 	certs.Set(s.pod.Identity, ca.Issue(s.pod.Identity.String()))
 	var err error
-	if s.Engine, err = New(Options{Decider: &watched{s.d, s.closed}, Certs: certs, TrustDomain: enginetest.TrustDomain}); err != nil {
+	if s.Engine, err = New(engine.Options{Decider: &watched{s.d, s.closed}, Certs: certs, TrustDomain: enginetest.TrustDomain}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })

@@ -20,7 +20,7 @@ func TestStock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer home.Close()
-	e, err := New(Options{Loops: 1})
+	e, err := New(engine.Options{Loops: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

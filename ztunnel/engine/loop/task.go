@@ -107,5 +107,5 @@ func (f *flow) failed(err *engine.DialError) {
 
 // patience is how long the attempt may take.
 func (f *flow) patience() time.Duration {
-	return positive(f.rec.Attempt.Dial.Timeout, f.p.e.opts.DialTimeout)
+	return f.p.e.opts.Within(f.rec.Attempt.Dial)
 }

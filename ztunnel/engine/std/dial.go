@@ -22,7 +22,7 @@ func (f *flow) dial(plan engine.Plan) (leg, *engine.DialError) {
 	d.Action, d.To = plan.Action, netsock.Unmap(d.To)
 	f.rec.Attempts++
 	f.rec.Attempt = engine.Attempt{Dial: d}
-	timeout := positive(d.Timeout, f.e.opts.DialTimeout)
+	timeout := f.e.opts.Within(d)
 	ctx, cancel := context.WithTimeoutCause(f.ctx, timeout, fmt.Errorf("attempt took more than %s: %w", timeout, unix.ETIMEDOUT))
 	defer cancel()
 	switch d.Action {

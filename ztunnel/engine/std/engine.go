@@ -22,7 +22,7 @@ import (
 
 // Engine implements engine.Engine.
 type Engine struct {
-	opts Options
+	opts engine.Options
 	home func() (*os.File, error) // the namespace of the process
 	port func(try int) uint16     // to try for a leg with the client's address
 
@@ -44,9 +44,9 @@ type Engine struct {
 var _ engine.Engine = (*Engine)(nil)
 
 // New makes an engine that serves nothing yet. It runs until Close or the end of Drain.
-func New(o Options) *Engine {
+func New(o engine.Options) *Engine {
 	ctx, cancel := context.WithCancel(context.Background())
-	o = o.withDefaults()
+	o = o.WithDefaults()
 	e := &Engine{
 		opts:      o,
 		sessions:  resume.NewNode(o.Resume, o.Now),

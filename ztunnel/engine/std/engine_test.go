@@ -8,7 +8,7 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine/std"
 )
 
-func newEngine(_ testing.TB, o enginetest.Options) engine.Engine { return std.New(std.Options(o)) }
+func newEngine(_ testing.TB, o enginetest.Options) engine.Engine { return std.New(o) }
 
 func TestEngine(t *testing.T) { enginetest.Run(t, newEngine) }
 

@@ -9,7 +9,7 @@ import (
 
 func TestPorts(t *testing.T) {
 	enginetest.RunPorts(t, func(_ testing.TB, o enginetest.Options, port func(int) uint16) engine.Engine {
-		e := New(Options(o))
+		e := New(o)
 		e.port = port
 		return e
 	})

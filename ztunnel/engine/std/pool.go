@@ -94,7 +94,7 @@ func (l *pool) start(t *target, w *dialing, d engine.Dial) {
 	}
 	go func() {
 		defer l.p.inside.Leave()
-		ctx, cancel := context.WithTimeout(l.p.ctx, positive(d.Timeout, l.p.e.opts.DialTimeout))
+		ctx, cancel := context.WithTimeout(l.p.ctx, l.p.e.opts.Within(d))
 		defer cancel()
 		w.conn, w.err = l.dial(ctx, d, w)
 		l.mu.Lock()

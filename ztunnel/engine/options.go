@@ -1,17 +1,16 @@
-package loop
+package engine
 
 import (
+	"cmp"
 	"log/slog"
 	"runtime"
 	"time"
-
-	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
 
-// Options say whom the engine serves. Decider, Certs and TrustDomain are required.
+// Options say whom an engine serves. Decider, Certs and TrustDomain are required.
 type Options struct {
-	Decider     engine.Decider
-	Certs       engine.Certs
+	Decider     Decider
+	Certs       Certs
 	TrustDomain string // peers of another one are refused
 
 	Log *slog.Logger     // default: discards
@@ -25,17 +24,11 @@ type Options struct {
 	Resume    bool                       // TLS sessions, in both roles
 	Handshake func(client, resumed bool) // is told of each TLS handshake that has succeeded; nil: nobody is
 
-	Loops int // event loops (one for each CPU that Go uses)
+	Loops int // event loops, of an engine that has them (one for each CPU that Go uses)
 }
 
-const (
-	defaultDialTimeout      = 10 * time.Second
-	defaultHandshakeTimeout = 10 * time.Second
-	defaultCertWait         = 5 * time.Second
-	defaultIdleTunnel       = 5 * time.Minute
-)
-
-func (o Options) withDefaults() Options {
+// WithDefaults fills what is not set.
+func (o Options) WithDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -45,17 +38,13 @@ func (o Options) withDefaults() Options {
 	if o.Handshake == nil {
 		o.Handshake = func(_, _ bool) {}
 	}
-	o.DialTimeout = positive(o.DialTimeout, defaultDialTimeout)
-	o.HandshakeTimeout = positive(o.HandshakeTimeout, defaultHandshakeTimeout)
-	o.CertWait = positive(o.CertWait, defaultCertWait)
-	o.IdleTunnel = positive(o.IdleTunnel, defaultIdleTunnel)
-	o.Loops = positive(o.Loops, runtime.GOMAXPROCS(0))
+	o.DialTimeout = cmp.Or(max(o.DialTimeout, 0), 10*time.Second)
+	o.HandshakeTimeout = cmp.Or(max(o.HandshakeTimeout, 0), 10*time.Second)
+	o.CertWait = cmp.Or(max(o.CertWait, 0), 5*time.Second)
+	o.IdleTunnel = cmp.Or(max(o.IdleTunnel, 0), 5*time.Minute)
+	o.Loops = cmp.Or(max(o.Loops, 0), runtime.GOMAXPROCS(0))
 	return o
 }
 
-func positive[T int | time.Duration](d, otherwise T) T {
-	if d > 0 {
-		return d
-	}
-	return otherwise
-}
+// Within is how long an attempt may take.
+func (o *Options) Within(d Dial) time.Duration { return cmp.Or(max(d.Timeout, 0), o.DialTimeout) }
