@@ -47,4 +47,4 @@ func (o Options) WithDefaults() Options {
 }
 
 // Within is how long an attempt may take.
-func (o *Options) Within(d Dial) time.Duration { return cmp.Or(max(d.Timeout, 0), o.DialTimeout) }
+func (o Options) Within(d Dial) time.Duration { return cmp.Or(max(d.Timeout, 0), o.DialTimeout) }
