@@ -138,12 +138,21 @@ func (ns *NS) File() *os.File { return ns.f }
 // Close gives the namespace up.
 func (ns *NS) Close() error { return ns.f.Close() }
 
-// Do runs f on a thread inside the namespace. f must not start goroutines that need it.
+// Do runs f on a thread inside the namespace. f must not start goroutines that need it. It may meet Close: then
+// it fails, or holds the descriptor until f is done.
 func (ns *NS) Do(f func() error) error {
+	raw, err := ns.f.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("enter network namespace: %w", err)
+	}
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread()
-		done <- inside(int(ns.f.Fd()), f)
+		err := fmt.Errorf("enter network namespace: %w", os.ErrClosed) // all that keeps Control from calling
+		_ = raw.Control(func(fd uintptr) {
+			runtime.LockOSThread()
+			err = inside(int(fd), f)
+		})
+		done <- err
 	}()
 	return <-done
 }

@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -220,5 +221,31 @@ func TestOpenIn(t *testing.T) {
 	if f, err := OpenIn(root, "/run/netns/missing"); err == nil {
 		f.Close()
 		t.Error("a missing file was opened")
+	}
+}
+
+// TestDoMeetsClose is for the race detector: a descriptor that is closed while it is entered may be another file's.
+func TestDoMeetsClose(t *testing.T) {
+	ns, path := fresh(t)
+	for range 50 {
+		same, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			done <- same.Do(func() error {
+				if c, err := currentCookie(); err != nil || c != ns.Cookie {
+					return fmt.Errorf("in namespace %d: %w", c, err)
+				}
+				return nil
+			})
+		}()
+		if err := same.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil && !errors.Is(err, os.ErrClosed) {
+			t.Error(err)
+		}
 	}
 }

@@ -188,6 +188,28 @@ func TestDirectoryThatComesLaterAndGoes(t *testing.T) {
 	w.until("it is followed again", func() bool { return w.hasPod("b") && len(w.dir.Problems()) == 0 })
 }
 
+// TestMovedWhileItIsRead: no file is taken for removed.
+func TestMovedWhileItIsRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "objects")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(path, "a.yaml"), []byte(goodPolicy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := os.Rename(path, path+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := scanOpen(dir); err != nil || len(found) != 1 {
+		t.Errorf("found %v, %v", found, err)
+	}
+}
+
 // TestManyChangesConverge: a watch that falls behind lists again and ends at the same state.
 func TestManyChangesConverge(t *testing.T) {
 	w := run(t, nil)

@@ -8,8 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // stamp tells whether a file changed. Symbolic links are followed: a swapped link is another inode.
@@ -19,12 +20,8 @@ type stamp struct {
 	mtime    time.Time
 }
 
-func stampOf(fi fs.FileInfo) stamp {
-	s := stamp{size: fi.Size(), mtime: fi.ModTime()}
-	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		s.dev, s.ino = st.Dev, st.Ino
-	}
-	return s
+func stampOf(st *unix.Stat_t) stamp {
+	return stamp{dev: st.Dev, ino: st.Ino, size: st.Size, mtime: time.Unix(st.Mtim.Unix())}
 }
 
 // settled reports whether the file was left alone for a while. A clock that jumped counts as settled.
@@ -47,23 +44,35 @@ func wanted(name string) bool {
 
 // scan returns the stamps of the directory's files; a file that went away meanwhile is not among them.
 func scan(dir string) (map[string]stamp, error) {
-	entries, err := os.ReadDir(dir)
+	f, err := os.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read directory: %w", err)
 	}
-	found := make(map[string]stamp, len(entries))
-	for _, e := range entries {
-		if !wanted(e.Name()) {
+	defer f.Close() // nothing was written
+	return scanOpen(f)
+}
+
+// scanOpen looks names up in the open directory and never by its path: were that moved away meanwhile, each
+// of its files would seem to be removed, and with them the policies that they hold.
+func scanOpen(dir *os.File) (map[string]stamp, error) {
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("read directory: %w", err)
+	}
+	found := make(map[string]stamp, len(names))
+	for _, name := range names {
+		if !wanted(name) {
 			continue
 		}
-		fi, err := os.Stat(filepath.Join(dir, e.Name()))
+		var st unix.Stat_t
+		err := unix.Fstatat(int(dir.Fd()), name, &st, 0)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue // removed, or a link into nothing (an editor's lock, a swap under way)
 		case err != nil:
-			return nil, fmt.Errorf("read directory: %w", err)
-		case fi.Mode().IsRegular():
-			found[e.Name()] = stampOf(fi)
+			return nil, fmt.Errorf("read directory: %s: %w", name, err)
+		case st.Mode&unix.S_IFMT == unix.S_IFREG:
+			found[name] = stampOf(&st)
 		}
 	}
 	return found, nil
@@ -77,7 +86,7 @@ func readFile(path string, want stamp, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("read file of %d bytes: %w (limit %d)", want.size, errTooLarge, limit)
 	}
 	// Not blocking: between the stat and here the name may have become a FIFO.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("read file: %w", err)
 	}
@@ -86,11 +95,11 @@ func readFile(path string, want stamp, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read file: %w", err)
 	}
-	fi, err := f.Stat()
-	if err != nil {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return nil, fmt.Errorf("read file: %w", err)
 	}
-	if stampOf(fi) != want || int64(len(data)) != want.size {
+	if stampOf(&st) != want || int64(len(data)) != want.size {
 		return nil, fmt.Errorf("read file: %w", errMoving)
 	}
 	return data, nil

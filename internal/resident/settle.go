@@ -2,6 +2,7 @@ package resident
 
 import (
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -72,7 +73,10 @@ func (h *heap) look() *heap {
 	return h
 }
 
-const worth = 2 << 20 // bytes; a collection for less is not
+const (
+	worth = 2 << 20 // bytes; a collection for less is not
+	kept  = 1 << 19 // bytes of free pages that each of the runtime's processors keeps to itself
+)
 
 // wasteful says whether to collect and give back: where much is free or dead, and what new objects took
 // since the last look is less, so that it would not be taken again at once.
@@ -81,5 +85,5 @@ func (h *heap) wasteful() bool {
 	if h.objects > h.live {
 		gain += h.objects - h.live
 	}
-	return gain > worth && gain > (h.free+h.objects)/8 && h.used-h.before < gain
+	return gain > worth+uint64(runtime.GOMAXPROCS(0))*kept && gain > (h.free+h.objects)/8 && h.used-h.before < gain
 }
