@@ -77,7 +77,7 @@ func (c *conn) admitData(fh http2.FrameHeader, n int) (*Stream, error) {
 		c.breakStream(s, code, h2.Fatal(code, why))
 		return nil, nil
 	}
-	s.flow.RecvWin -= size
+	s.flow.RecvWin -= int32(size)
 	if n == 0 && !fh.Flags.Has(http2.FlagDataEndStream) {
 		s.credit()
 		return s, c.meters.Charge(fh.Type)
@@ -92,7 +92,7 @@ func (s *Stream) refuseData(size int64) (http2.ErrCode, string) {
 		return http2.ErrCodeStreamClosed, "DATA after END_STREAM"
 	case !s.c.server && !s.answered:
 		return http2.ErrCodeProtocol, "DATA before the response"
-	case size > s.flow.RecvWin:
+	case size > int64(s.flow.RecvWin):
 		return http2.ErrCodeFlowControl, "stream window exceeded"
 	}
 	return 0, ""

@@ -25,7 +25,7 @@ func newPath(rtt time.Duration) *path {
 func (p *path) read(n int, after time.Duration) {
 	p.now = p.now.Add(after)
 	p.c.RecvWin -= int64(n)
-	p.f.RecvWin -= int64(n)
+	p.f.RecvWin -= int32(n)
 	p.c.Received(&p.f, n)
 	p.c.Read(&p.f, n)
 	p.c.Refill(&p.f)
@@ -38,7 +38,7 @@ func TestWindowFollowsRate(t *testing.T) {
 	for _, tc := range []struct {
 		rtt  time.Duration
 		rate int64 // bytes a second
-		want int64
+		want int32
 	}{
 		{rtt: 100 * time.Microsecond, rate: 500 << 20, want: 256 * kib},
 		{rtt: time.Millisecond, rate: 1 << 20, want: 256 * kib},
@@ -49,7 +49,7 @@ func TestWindowFollowsRate(t *testing.T) {
 		for range 20000 {
 			p.read(16*kib, time.Duration(16*kib*int64(time.Second)/tc.rate))
 		}
-		if p.f.window != tc.want || p.c.window < 4*p.f.window {
+		if p.f.window != tc.want || p.c.window < 4*int64(p.f.window) {
 			t.Errorf("round trip %v, %d bytes/s: window %d, want %d; the connection's %d", tc.rtt, tc.rate, p.f.window, tc.want, p.c.window)
 		}
 		p.c.Ungrow(&p.f)

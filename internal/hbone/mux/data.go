@@ -78,7 +78,7 @@ func (c *Conn) admitTo(s *Stream, size int64) error {
 		return nil
 	}
 	c.data.s = s
-	s.flow.RecvWin -= size
+	s.flow.RecvWin -= int32(size)
 	if c.data.left == 0 && !c.data.end {
 		s.credit()
 		return c.meters.Charge(http2.FrameData)
@@ -93,7 +93,7 @@ func (s *Stream) refuseData(size int64) (http2.ErrCode, string) {
 		return http2.ErrCodeStreamClosed, "DATA after END_STREAM"
 	case !s.c.server && !s.answered:
 		return http2.ErrCodeProtocol, "DATA before the response"
-	case size > s.flow.RecvWin:
+	case size > int64(s.flow.RecvWin):
 		return http2.ErrCodeFlowControl, "stream window exceeded"
 	}
 	return 0, ""

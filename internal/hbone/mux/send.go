@@ -12,7 +12,7 @@ func (s *Stream) Sendable() int {
 	if !s.open() {
 		return 0
 	}
-	n := min(s.sendWin, s.c.sendWin)
+	n := min(int64(s.sendWin), s.c.sendWin)
 	if n > 0 {
 		return int(n)
 	}
@@ -33,7 +33,7 @@ func (s *Stream) open() bool {
 // Out's space, where the owner reads a socket into b[h2.FrameHeader:] before and advances Out after.
 func (s *Stream) PutHeader(b []byte, n int, end bool) {
 	h2.PutDataHeader(b, s.id, n, end)
-	s.sendWin -= int64(n)
+	s.sendWin -= int32(n)
 	s.c.sendWin -= int64(n)
 	s.c.moved += int64(n)
 	s.c.meters.SentData()

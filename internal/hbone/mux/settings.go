@@ -50,7 +50,7 @@ func (c *Conn) applySetting(set http2.Setting) error {
 		s := c.streams[id]
 		switch {
 		case s == nil: // a handler ended it
-		case s.sendWin+by > h2.MaxWindow:
+		case int64(s.sendWin)+by > h2.MaxWindow:
 			return h2.Fatal(http2.ErrCodeFlowControl, "initial window overflows a stream's")
 		default:
 			s.widen(by)

@@ -13,7 +13,7 @@ type Stream struct {
 	user    any
 	next    *Stream // in turns
 	flow    h2.Flow
-	sendWin int64
+	sendWin int32
 	id      uint32
 	status  uint16 // of the answer
 
@@ -28,7 +28,7 @@ type Stream struct {
 }
 
 func (c *Conn) newStream(id uint32, user any) *Stream {
-	s := &Stream{c: c, id: id, user: user, flow: c.inflow.Stream(), sendWin: c.peer.Window}
+	s := &Stream{c: c, id: id, user: user, flow: c.inflow.Stream(), sendWin: int32(c.peer.Window)}
 	c.streams[id] = s
 	return s
 }

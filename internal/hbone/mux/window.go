@@ -58,10 +58,12 @@ func (c *Conn) onWindowUpdate(id uint32, by int64) error {
 
 // widen changes what may be sent on s, by a WINDOW_UPDATE or new SETTINGS.
 func (s *Stream) widen(by int64) {
-	if s.sendWin += by; s.sendWin > h2.MaxWindow {
+	win := int64(s.sendWin) + by
+	if win > h2.MaxWindow {
 		s.breakOff(http2.ErrCodeFlowControl, h2.Fatal(http2.ErrCodeFlowControl, "stream window overflow"))
 		return
 	}
+	s.sendWin = int32(win)
 	if s.blocked && s.Sendable() > 0 {
 		s.blocked = false
 		s.c.h.Writable(s)
