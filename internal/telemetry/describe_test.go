@@ -5,7 +5,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,8 +18,8 @@ import (
 func TestDescribe(t *testing.T) {
 	b := newBench(t, 0)
 	var f Flow
-	var n atomic.Uint64
-	b.Open(&f, &Labels{TLS: true, Service: Service{"web.shop", "shop", "web"}}, &n, &n)
+	var n Bytes
+	b.Open(&f, &Labels{TLS: true, Service: Service{"web.shop", "shop", "web"}}, &n)
 	b.Failed(&Labels{Reporter: Destination, Flags: "DENY"})
 	b.Refused("inbound", reason.PolicyDeny)
 	b.PolicyHit("shop/p", true)

@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -78,16 +77,16 @@ func (o Options) counters(name string, labels ...string) *counters {
 	return &counters{name: name, names: labels, now: o.Now, idle: o.Idle, max: o.MaxSeries, values: map[[3]string]*count{}}
 }
 
-// Open counts a connection as opened until f is closed. from holds the bytes from its opener and back
-// those to it; both are read at each scrape and when f is closed.
-func (t *Telemetry) Open(f *Flow, l *Labels, from, back *atomic.Uint64) {
-	*f = Flow{table: t.traffic, reporter: l.Reporter, from: from, back: back}
+// Open counts a connection as opened until f is closed. Its bytes are read at each scrape and when f is
+// closed.
+func (t *Telemetry) Open(f *Flow, l *Labels, bytes *Bytes) {
+	*f = Flow{bytes: bytes}
 	t.traffic.open[l.Reporter].Add(1)
 	t.traffic.use(l, f.link)
 }
 
 // Count adds connections that somebody else has counted: those that the kernel carried. from and back are
-// bytes, as Open's.
+// bytes from their openers and to them.
 func (t *Telemetry) Count(l *Labels, opened, closed, from, back uint64) {
 	t.traffic.use(l, func(s *series) {
 		s.totals.opened += opened

@@ -74,18 +74,18 @@ func labelsOf(i int) *Labels {
 func TestLiveBytesAtScrape(t *testing.T) {
 	b := newBench(t, 0)
 	var one, two Flow
-	var from, back, other atomic.Uint64
-	b.Open(&one, labelsOf(1), &from, &back)
-	b.Open(&two, labelsOf(1), &other, &other)
-	from.Add(5)
-	back.Add(50)
+	var bytes, other Bytes
+	b.Open(&one, labelsOf(1), &bytes)
+	b.Open(&two, labelsOf(1), &other)
+	bytes.Sent.Add(5)
+	bytes.Received.Add(50)
 	b.want(received, 5, 1)
 	b.want(sent, 50, 1)
 	b.want(sockets, 2, 2)
-	from.Add(1)
+	bytes.Sent.Add(1)
 	one.Close()
 	one.Close() // of no effect
-	from.Add(100)
+	bytes.Sent.Add(100)
 	b.want(received, 6, 1)
 	b.want(opened, 2, 1)
 	b.want(closed, 1, 1)
@@ -97,9 +97,9 @@ func TestLiveBytesAtScrape(t *testing.T) {
 func TestIdleSeriesGo(t *testing.T) {
 	b := newBench(t, 0)
 	var live, brief Flow
-	var n atomic.Uint64
-	b.Open(&live, labelsOf(1), &n, &n)
-	b.Open(&brief, labelsOf(2), &n, &n)
+	var n Bytes
+	b.Open(&live, labelsOf(1), &n)
+	b.Open(&brief, labelsOf(2), &n)
 	brief.Close()
 	b.Failed(labelsOf(3))
 	b.PolicyHit("shop/p", true)
@@ -119,7 +119,7 @@ func TestIdleSeriesGo(t *testing.T) {
 	b.want(closed, 1, 1)
 	b.pass(15 * time.Minute)
 	b.want(opened, 0, 0)
-	b.Open(&live, labelsOf(1), &n, &n)
+	b.Open(&live, labelsOf(1), &n)
 	b.want(opened, 1, 1)
 	b.want(closed, 0, 1)
 }
@@ -127,10 +127,10 @@ func TestIdleSeriesGo(t *testing.T) {
 func TestSeriesAreBounded(t *testing.T) {
 	b := newBench(t, 10)
 	flows := make([]Flow, 100)
-	var n atomic.Uint64
-	n.Store(1)
+	var n Bytes
+	n.Sent.Store(1)
 	for i := range flows {
-		b.Open(&flows[i], labelsOf(i), &n, &n)
+		b.Open(&flows[i], labelsOf(i), &n)
 		b.PolicyHit(fmt.Sprint("shop/", i), false)
 	}
 	b.want(opened, 100, 11)
@@ -145,7 +145,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	// A full table makes room as soon as there are idle series.
 	b.pass(15 * time.Minute)
 	var f Flow
-	b.Open(&f, labelsOf(1000), &n, &n)
+	b.Open(&f, labelsOf(1000), &n)
 	b.want(opened, 1, 1)
 	if l := b.families()[opened].GetMetric()[0].GetLabel(); !slices.ContainsFunc(l, func(p *dto.LabelPair) bool { return p.GetValue() == "w1000" }) {
 		t.Errorf("labels %v", l)
@@ -157,11 +157,11 @@ func TestConcurrentUse(t *testing.T) {
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
-			var n atomic.Uint64
-			n.Store(1)
+			var n Bytes
+			n.Sent.Store(1)
 			for i := range 200 {
 				var f Flow
-				b.Open(&f, labelsOf((g+i)%30), &n, &n)
+				b.Open(&f, labelsOf((g+i)%30), &n)
 				b.PolicyHit("shop/p", true)
 				f.Close()
 			}

@@ -24,7 +24,9 @@ type traffic struct {
 
 // series is one set of labels with all that is counted for it.
 type series struct {
-	pairs []*dto.LabelPair
+	table    *traffic
+	reporter Reporter
+	pairs    []*dto.LabelPair
 
 	mu     sync.Mutex // of all below
 	totals totals
@@ -34,12 +36,17 @@ type series struct {
 
 type totals struct{ opened, closed, received, sent, failed uint64 }
 
+// Bytes are what a connection has carried so far.
+type Bytes struct {
+	Sent     atomic.Uint64 // from its opener to the other end
+	Received atomic.Uint64 // back
+}
+
 // Flow is one open connection in one series. The zero Flow is closed. It must not be copied while open.
+// There may be very many.
 type Flow struct {
 	series     *series
-	table      *traffic
-	reporter   Reporter
-	from, back *atomic.Uint64 // the connection's own counters, read at each scrape
+	bytes      *Bytes // the connection's own, read at each scrape
 	prev, next *Flow
 }
 
@@ -84,7 +91,7 @@ func (t *traffic) add(l *Labels, pairs []*dto.LabelPair) *series {
 		t.dropped.Add(1)
 		return t.unknowns(l.Reporter)
 	}
-	s := &series{pairs: pairs}
+	s := &series{table: t, reporter: l.Reporter, pairs: pairs}
 	t.series[*l] = s
 	return s
 }
@@ -93,7 +100,7 @@ func (t *traffic) unknowns(r Reporter) *series {
 	l := Labels{Reporter: r}
 	s := t.series[l]
 	if s == nil {
-		s = &series{pairs: pairs(trafficLabels, l.values())}
+		s = &series{table: t, reporter: r, pairs: pairs(trafficLabels, l.values())}
 		t.series[l] = s
 	}
 	return s
@@ -138,9 +145,9 @@ func (f *Flow) Close() {
 	}
 	s.mu.Lock()
 	s.totals.closed++
-	s.totals.received += f.from.Load()
-	s.totals.sent += f.back.Load()
-	s.used = f.table.now()
+	s.totals.received += f.bytes.Sent.Load()
+	s.totals.sent += f.bytes.Received.Load()
+	s.used = s.table.now()
 	if f.next != nil {
 		f.next.prev = f.prev
 	}
@@ -150,7 +157,7 @@ func (f *Flow) Close() {
 		s.live = f.next
 	}
 	s.mu.Unlock()
-	f.table.open[f.reporter].Add(-1)
+	s.table.open[s.reporter].Add(-1)
 	*f = Flow{}
 }
 
@@ -160,8 +167,8 @@ func (s *series) read() totals {
 	defer s.mu.Unlock()
 	sum := s.totals
 	for f := s.live; f != nil; f = f.next {
-		sum.received += f.from.Load()
-		sum.sent += f.back.Load()
+		sum.received += f.bytes.Sent.Load()
+		sum.sent += f.bytes.Received.Load()
 	}
 	return sum
 }

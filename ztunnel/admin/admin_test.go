@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ambitmesh/ambit/internal/telemetry"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
 
@@ -56,11 +57,11 @@ func TestConfigDump(t *testing.T) {
 func TestConnections(t *testing.T) {
 	x := newFixture(t)
 	pod := x.live[0].Pod
-	handed := &engine.Record{ID: 3, Kind: engine.Outbound, Pod: pod}
+	handed := &engine.Record{ID: 3, Kind: engine.Outbound, Pod: pod, Bytes: &telemetry.Bytes{}}
 	handed.Attempt.Dial = engine.Dial{Action: engine.Deliver, Pod: pod}
-	plain := &engine.Record{ID: 4, Kind: engine.Inbound, Pod: pod}
+	plain := &engine.Record{ID: 4, Kind: engine.Inbound, Pod: pod, Bytes: &telemetry.Bytes{}}
 	plain.Attempt.Dial = engine.Dial{Action: engine.Deliver, Pod: pod}
-	tunnel := &engine.Record{ID: 5, Kind: engine.HBONE, Pod: pod, Peer: pod.Identity}
+	tunnel := &engine.Record{ID: 5, Kind: engine.HBONE, Pod: pod, Peer: pod.Identity, Bytes: &telemetry.Bytes{}}
 	x.live = append(x.live, handed, plain, tunnel)
 	got := decode[struct{ Connections []Connection }](t, call(x.Handler(), "GET", "/connections")).Connections
 	var paths []string

@@ -18,6 +18,7 @@ import (
 	"github.com/ambitmesh/ambit/internal/mesh"
 	"github.com/ambitmesh/ambit/internal/meshpb/security"
 	"github.com/ambitmesh/ambit/internal/meshpb/workload"
+	"github.com/ambitmesh/ambit/internal/telemetry"
 	"github.com/ambitmesh/ambit/ztunnel/certs"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 	"github.com/ambitmesh/ambit/ztunnel/pods"
@@ -83,7 +84,7 @@ func newFixture(t *testing.T) *fixture {
 	pod := &engine.Pod{UID: "u1", Name: "web-1", Namespace: "shop", ServiceAccount: "web", Identity: web, Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}
 	r := &engine.Record{
 		ID: 7, Kind: engine.Outbound, Pod: pod, Source: netip.MustParseAddrPort("10.0.0.1:5000"), Dest: netip.MustParseAddrPort("10.1.0.1:80"),
-		Target: netip.MustParseAddrPort("10.0.0.2:8080"), Accepted: time.Unix(1_700_000_000, 0), Policy: "shop/p",
+		Target: netip.MustParseAddrPort("10.0.0.2:8080"), Accepted: time.Unix(1_700_000_000, 0), Policy: "shop/p", Bytes: &telemetry.Bytes{},
 		From: s.Snapshot().Workload("c//Pod/shop/web-1"), To: s.Snapshot().Workload("c//Pod/shop/web-1"), Service: s.Snapshot().Service("shop/web.shop.svc"),
 	}
 	r.Attempt.Dial = engine.Dial{Action: engine.Tunnel, To: netip.MustParseAddrPort("10.0.0.2:15008"), Peers: []string{webURI}}

@@ -69,7 +69,8 @@ func record(r *Ruling, p *Place) *engine.Record {
 	return &engine.Record{
 		Kind: engine.Outbound, Pod: r.Caller, From: r.From, To: p.To, Service: r.Service, Target: p.At,
 		Attempt: engine.Attempt{Dial: engine.Dial{Action: engine.Deliver, To: p.At, Pod: p.Pod}},
-		State:   &state{path: viaHandOver, handOver: p.Pod},
+		State:   &state{path: viaHandOver, hand: &hand{pod: p.Pod}},
+		Bytes:   &telemetry.Bytes{},
 	}
 }
 

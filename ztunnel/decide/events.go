@@ -13,7 +13,7 @@ func (d *Decider) Established(r *engine.Record) {
 	st.established = true
 	// What opened the tunnel has been read, by both ends. It is a good part of an idle tunnel's memory.
 	r.Request, r.Attempt.Dial.Request = nil, nil
-	if st.handOver != nil && d.opts.SameNode == Direct && d.opts.HandedOver != nil {
+	if st.hand != nil && d.opts.SameNode == Direct && d.opts.HandedOver != nil {
 		d.opts.HandedOver(r.Pod, r.Dest)
 	}
 	t := d.opts.Telemetry
@@ -22,10 +22,10 @@ func (d *Decider) Established(r *engine.Record) {
 	}
 	t.Connect(legName(r.Attempt.Dial.Action), r.Attempt.Connected, r.Attempt.Handshake)
 	l, both := d.reporter(r)
-	t.Open(&st.flow, &l, &r.Sent, &r.Received)
+	t.Open(&st.flow, &l, r.Bytes)
 	if both {
-		l.Reporter, st.handed = telemetry.Destination, &telemetry.Flow{}
-		t.Open(st.handed, &l, &r.Sent, &r.Received)
+		l.Reporter = telemetry.Destination
+		t.Open(&st.hand.flow, &l, r.Bytes)
 	}
 }
 
@@ -89,8 +89,8 @@ func (d *Decider) count(r *engine.Record, st *state) {
 		return
 	}
 	st.flow.Close()
-	if st.handed != nil {
-		st.handed.Close()
+	if st.hand != nil {
+		st.hand.flow.Close()
 	}
 	if st.established {
 		t.Ended(direction(r), r.Ended, r.TCPInfo.RTT, r.TCPInfo.Retransmits)

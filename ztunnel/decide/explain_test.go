@@ -28,7 +28,7 @@ func do(here, there *world, p *engine.Pod, dest string) deed {
 	r := here.outbound(p, dest)
 	plan := here.d.Accepted(r)
 	defer here.d.Closed(r)
-	out := deed{Path: string(of(r).path), Policy: r.Policy, Reason: string(plan.Reason)}
+	out := deed{Path: of(r).path.String(), Policy: r.Policy, Reason: string(plan.Reason)}
 	if r.To != nil {
 		out.Endpoint = title(r.To) + " " + r.Target.String()
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/ambitmesh/ambit/internal/mesh"
 	"github.com/ambitmesh/ambit/internal/meshpb/security"
 	"github.com/ambitmesh/ambit/internal/meshpb/workload"
+	"github.com/ambitmesh/ambit/internal/telemetry"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
 
@@ -82,7 +83,7 @@ func (w *world) serve(name string) *engine.Pod {
 
 func (w *world) record(kind engine.Kind, p *engine.Pod, from, to string) *engine.Record {
 	w.id++
-	return &engine.Record{ID: w.id, Kind: kind, Pod: p, Source: netip.MustParseAddrPort(from), Dest: netip.MustParseAddrPort(to), Accepted: w.now}
+	return &engine.Record{ID: w.id, Kind: kind, Pod: p, Source: netip.MustParseAddrPort(from), Dest: netip.MustParseAddrPort(to), Accepted: w.now, Bytes: &telemetry.Bytes{}}
 }
 
 func (w *world) outbound(p *engine.Pod, to string) *engine.Record {

@@ -18,12 +18,12 @@ func direction(r *engine.Record) string {
 // Path names the way of a connection: "tunnel", "plain" or "same_node".
 func Path(r *engine.Record) string {
 	if r.Kind == engine.HBONE {
-		return string(viaTunnel)
+		return viaTunnel.String()
 	}
 	if st, ok := r.State.(*state); ok && (st.path == viaTunnel || st.path == viaHandOver) {
-		return string(st.path)
+		return st.path.String()
 	}
-	return string(viaPlain)
+	return viaPlain.String()
 }
 
 // reporter returns the labels of the end that this proxy is for the connection, and whether it is the
@@ -33,16 +33,16 @@ func (d *Decider) reporter(r *engine.Record) (l telemetry.Labels, both bool) {
 	if r.Kind != engine.Outbound {
 		l.Reporter = telemetry.Destination
 	}
-	return l, r.Kind == engine.Outbound && Path(r) == string(viaHandOver)
+	return l, r.Kind == engine.Outbound && Path(r) == viaHandOver.String()
 }
 
 func (d *Decider) labels(r *engine.Record) telemetry.Labels {
 	path := Path(r)
-	l := telemetry.Labels{TLS: path == string(viaTunnel), Source: party(r.From), Destination: party(r.To)}
+	l := telemetry.Labels{TLS: path == viaTunnel.String(), Source: party(r.From), Destination: party(r.To)}
 	if r.Service != nil {
 		l.Service = telemetry.Service{Hostname: r.Service.Hostname, Namespace: r.Service.Namespace, Name: r.Service.Name}
 	}
-	if path == string(viaPlain) {
+	if path == viaPlain.String() {
 		return l // no identity was verified
 	}
 	source, dest := d.identities(r)

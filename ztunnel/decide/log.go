@@ -33,7 +33,7 @@ func (d *Decider) log(r *engine.Record, st *state) {
 
 func (d *Decider) parties(r *engine.Record, l *telemetry.Line) {
 	source, dest := d.identities(r)
-	if l.Path == string(viaPlain) && r.Kind == engine.Outbound {
+	if l.Path == viaPlain.String() && r.Kind == engine.Outbound {
 		dest = identity.ID{} // not verified
 	}
 	l.Source = d.logParty(r.From, source, r.Source)
@@ -42,7 +42,7 @@ func (d *Decider) parties(r *engine.Record, l *telemetry.Line) {
 	switch {
 	case r.Kind == engine.HBONE:
 		l.HBONEAddr = target
-	case l.Path == string(viaTunnel):
+	case l.Path == viaTunnel.String():
 		l.HBONEAddr = target
 		l.Dest.Addr = addrOf(netip.AddrPortFrom(r.Target.Addr(), hbonePort))
 	case target != "":

@@ -11,7 +11,7 @@ import (
 
 // describe says where the call goes.
 func (x *explainer) describe(c *call, rt *route) {
-	x.out.Path = string(rt.path)
+	x.out.Path = rt.path.String()
 	if rt.service != nil {
 		x.out.Service = rt.service.Key
 		x.step("%s port %d is service %s", orName(c.dest.Addr(), x.out.Destination), c.dest.Port(), rt.service.Key)

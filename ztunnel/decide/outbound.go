@@ -31,7 +31,7 @@ func (d *Decider) follow(r *engine.Record, st *state, rt *route, changed <-chan 
 	r.To, r.Service, r.Target = rt.to, rt.service, rt.target
 	r.Policy = rt.entry.policy
 	st.setDryRun(rt.entry.dryRun)
-	st.path, st.handOver, st.lease = rt.path, rt.pod, rt.lease
+	st.path, st.hand, st.lease = rt.path, handOf(rt.pod), rt.lease
 	if r.Trace == "" {
 		r.Trace = hbone.NewTraceparent(d.opts.Random).String()
 	}

@@ -76,7 +76,7 @@ func TestOutboundPaths(t *testing.T) {
 			if got := r.Target.String(); got != c.target {
 				t.Errorf("target %s, want %s", got, c.target)
 			}
-			if got := string(of(r).path); got != c.path {
+			if got := of(r).path.String(); got != c.path {
 				t.Errorf("path %q, want %q", got, c.path)
 			}
 			if p.Dial.Action != p.Action && p.Action != engine.Refuse {

@@ -16,8 +16,8 @@ func (d *Decider) Rejudge(r *engine.Record) (reason.Reason, bool) {
 	switch {
 	case r.Kind == engine.HBONE:
 		v.source = r.Peer
-	case st.handOver != nil:
-		v.pod, v.source = st.handOver, r.Pod.Identity
+	case st.hand != nil:
+		v.pod, v.source = st.hand.pod, r.Pod.Identity
 		v.from = r.Attempt.Dial.Source
 	case r.Kind == engine.Outbound:
 		return reason.None, true

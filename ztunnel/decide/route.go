@@ -10,14 +10,20 @@ import (
 )
 
 // path is the way of an outbound connection.
-type path string
+type path uint8
 
 const (
-	viaTunnel   path = "tunnel"
-	viaHandOver path = "same_node"
-	viaPlain    path = "plain"       // to a workload that has no tunnel
-	viaNothing  path = "passthrough" // to the address that was called, as without a mesh
+	unrouted path = iota
+	viaTunnel
+	viaHandOver
+	viaPlain   // to a workload that has no tunnel
+	viaNothing // to the address that was called, as without a mesh
 )
+
+// String returns the word used in explanations.
+func (p path) String() string {
+	return [...]string{"", "tunnel", "same_node", "plain", "passthrough"}[p]
+}
 
 // call is an outbound connection that wants a route.
 type call struct {

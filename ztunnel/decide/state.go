@@ -10,17 +10,29 @@ import (
 )
 
 // state is what a Decider keeps of one record. Only calls for that record touch it, one at a time;
-// path and handOver do not change after Established.
+// path and hand do not change after Established. There may be many idle connections, so it is kept small.
 type state struct {
-	path     path // of an outbound connection
-	handOver *engine.Pod
-	lease    *balance.Lease
-	rare     *rare // nil for most: there may be many idle connections
+	lease *balance.Lease
+	hand  *hand // nil: no hand-over
+	rare  *rare // nil for most
+	flow  telemetry.Flow
 
+	path        path // of an outbound connection
 	established bool
 	answered    bool
-	flow        telemetry.Flow
-	handed      *telemetry.Flow // of a hand-over, as destination; flow is as source
+}
+
+// hand is what a hand-over has more.
+type hand struct {
+	pod  *engine.Pod    // the destination
+	flow telemetry.Flow // as destination; the state's is as source
+}
+
+func handOf(p *engine.Pod) *hand {
+	if p == nil {
+		return nil
+	}
+	return &hand{pod: p}
 }
 
 // rare is what few connections have.

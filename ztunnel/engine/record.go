@@ -2,13 +2,13 @@ package engine
 
 import (
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/ambitmesh/ambit/internal/identity"
 	"github.com/ambitmesh/ambit/internal/mesh"
 	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/internal/telemetry"
 )
 
 // Kind is how a connection came in.
@@ -29,23 +29,22 @@ func (k Kind) String() string { return [...]string{"inbound", "outbound", "hbone
 // are read-only except for the counters.
 type Record struct {
 	// The engine's.
-	ID       uint64 // unique in this process
-	Kind     Kind
-	Attempts int32          // dials made
-	Pod      *Pod           // whose listener
-	Source   netip.AddrPort // as TCP says, unmapped; never evidence of identity
-	Dest     netip.AddrPort // Inbound, Outbound: the original destination; HBONE: where the peer connected to (pod:15008)
-	Peer     identity.ID    // HBONE: the verified peer
-	Request  *hbone.Request // HBONE: what opened the tunnel; nil if the handshake failed
-	Accepted time.Time
-	Attempt  Attempt       // the last one
-	First    time.Duration // from Accepted to the first byte back; 0: none came. Set before Answered
-	Ended    time.Duration // from Accepted to the end
-	Reason   reason.Reason // why refused or ended early; None for an orderly end
-	Detail   string        // in words
-	Sent     atomic.Uint64 // bytes from the connection's opener to the other end
-	Received atomic.Uint64 // bytes back
-	TCPInfo  TCPInfo       // of the leg that was accepted, at the end; zero for tunnels
+	ID               uint64 // unique in this process
+	Kind             Kind
+	Attempts         int32          // dials made
+	Pod              *Pod           // whose listener
+	Source           netip.AddrPort // as TCP says, unmapped; never evidence of identity
+	Dest             netip.AddrPort // Inbound, Outbound: the original destination; HBONE: where the peer connected to (pod:15008)
+	Peer             identity.ID    // HBONE: the verified peer
+	Request          *hbone.Request // HBONE: what opened the tunnel; nil if the handshake failed
+	Accepted         time.Time
+	Attempt          Attempt       // the last one
+	First            time.Duration // from Accepted to the first byte back; 0: none came. Set before Answered
+	Ended            time.Duration // from Accepted to the end
+	Reason           reason.Reason // why refused or ended early; None for an orderly end
+	Detail           string        // in words
+	*telemetry.Bytes               // the only thing that changes while the connection lives; not nil
+	TCPInfo          TCPInfo       // of the leg that was accepted, at the end; zero for tunnels
 
 	// The Decider's.
 	From    *mesh.Workload // source, nil if unknown

@@ -50,7 +50,7 @@ func (f *flow) replay() {
 	for c := f.task.early.kept.head; c != nil; c = c.next {
 		pool.push(&f.to.pend, c.b[c.r:c.w])
 	}
-	f.rec.Sent.Store(0)
+	f.bytes.Sent.Store(0)
 }
 
 // early returns how much may be read into a tunnel, at most so many bytes.
@@ -74,7 +74,7 @@ func (f *flow) dropEarly() { f.w.Load().chunks.drop(&f.task.early.kept) }
 // unsendEarly is dropEarly for a flow that carried nothing.
 func (f *flow) unsendEarly() {
 	if f.task.early.kept.n > 0 {
-		f.rec.Sent.Store(0)
+		f.bytes.Sent.Store(0)
 	}
 	f.dropEarly()
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ambitmesh/ambit/internal/reason"
+	"github.com/ambitmesh/ambit/internal/telemetry"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/legs"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
@@ -21,7 +22,8 @@ type flow struct {
 	to   end // that was made
 	task *task
 
-	local netip.AddrPort      // of the leg that was made; invalid: it is not registered
+	local netip.AddrPort // of the leg that was made; invalid: it is not registered
+	bytes telemetry.Bytes
 	dest  atomic.Pointer[pod] // that the leg is in, if a pod that is served: its namespace is in use
 	why   atomic.Pointer[outcome.End]
 	live  atomic.Bool // from before it is established until its end
@@ -38,6 +40,7 @@ type flow struct {
 
 func (e *Engine) newFlow(p *pod, w *worker, r *engine.Record) *flow {
 	f := &flow{p: p, rec: r, task: &task{}}
+	r.Bytes = &f.bytes
 	f.from.f, f.from.fd = f, -1
 	f.to.f, f.to.fd = f, -1
 	f.w.Store(w)
@@ -180,6 +183,9 @@ func (f *flow) release() {
 
 // report finishes a record.
 func (e *Engine) report(r *engine.Record, o outcome.End) {
+	if r.Bytes == nil {
+		r.Bytes = &telemetry.Bytes{} // it never was a flow
+	}
 	r.Reason, r.Detail = o.Reason, o.Detail
 	r.Ended = e.opts.Now().Sub(r.Accepted)
 	e.opts.Decider.Closed(r)

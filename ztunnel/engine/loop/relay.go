@@ -185,8 +185,8 @@ func (f *flow) count(to *end, n int) {
 		to.other().c.mark()
 	}
 	if to == &f.from {
-		f.rec.Received.Add(uint64(n))
+		f.bytes.Received.Add(uint64(n))
 	} else {
-		f.rec.Sent.Add(uint64(n))
+		f.bytes.Sent.Add(uint64(n))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/ambitmesh/ambit/internal/telemetry"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
@@ -81,5 +82,5 @@ func (e *Engine) begin(p *pod) (done func(), ok bool) {
 }
 
 func (e *Engine) record(p *pod, kind engine.Kind, now time.Time) *engine.Record {
-	return &engine.Record{ID: e.lastID.Add(1), Kind: kind, Pod: p.Pod, Accepted: now}
+	return &engine.Record{ID: e.lastID.Add(1), Kind: kind, Pod: p.Pod, Accepted: now, Bytes: &telemetry.Bytes{}}
 }

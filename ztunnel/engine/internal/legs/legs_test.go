@@ -43,3 +43,19 @@ func TestOwn(t *testing.T) {
 		t.Error("a leg is known after its end")
 	}
 }
+
+// TestKey: a leg that was added is dropped by its key, and looking at a leg takes no memory.
+func TestKey(t *testing.T) {
+	var s Set
+	leg := tuple("[fd00::1]:20000", "[fd00::2]:80")
+	s.Add(leg, engine.Plain)
+	if s.Drop(s.Key(tuple("[fd00::1]:20001", "[fd00::2]:80"))); !s.Own(engine.Outbound, leg.Local, leg.Remote) {
+		t.Error("a leg is dropped by another's key")
+	}
+	if n := testing.AllocsPerRun(100, func() { s.Own(engine.Outbound, leg.Local, leg.Remote) }); n > 0 {
+		t.Errorf("%v allocations for a look", n)
+	}
+	if s.Drop(s.Key(leg)); s.Own(engine.Outbound, leg.Local, leg.Remote) {
+		t.Error("a leg is known after its end")
+	}
+}
