@@ -26,6 +26,8 @@ type chain struct {
 	pair       bool     // proxies hold a socket to each side
 	path       string   // of ztunnel's connections; "" if none may be there
 	layout     bool     // only for the layout of Istio's ztunnel
+
+	tunnelled func(context.Context) (int, error) // connections that another mesh's proxy has carried; nil: ours or none
 }
 
 func (c chain) at(role int) string {
@@ -66,6 +68,9 @@ func (w *world) plain(ctx context.Context, p plan) error {
 		}
 	}
 	for _, t := range p.tools {
+		if t.Kind != peers.Pair {
+			continue
+		}
 		base += 10
 		if err := w.tool(ctx, t, client, server, base); err != nil {
 			if ctx.Err() != nil {

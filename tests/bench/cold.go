@@ -10,6 +10,7 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/lab"
 	"github.com/ambitmesh/ambit/tests/bench/load"
+	"github.com/ambitmesh/ambit/tests/bench/peers"
 	"github.com/ambitmesh/ambit/tests/bench/report"
 )
 
@@ -39,7 +40,7 @@ func (r *runner) cold(ctx context.Context) error {
 
 func (r *runner) coldEngine(ctx context.Context, engine string) (err error) {
 	say("%s: %d pods on a node", report.Mesh(engine), r.o.pods)
-	w, err := r.build(ctx, plan{engines: []string{engine}, tools: r.tools, pods: r.o.pods})
+	w, err := r.build(ctx, plan{engines: []string{engine}, tools: r.pairs(), pods: r.o.pods})
 	if err != nil {
 		return err
 	}
@@ -144,9 +145,14 @@ func (w *world) visit(ctx context.Context, c chain, addrs []string) (*load.Resul
 	return g.result(ctx, time.Second)
 }
 
+// pairs are the other proxies that make a TLS connection for each connection.
+func (r *runner) pairs() []tool {
+	return slices.DeleteFunc(slices.Clone(r.tools), func(t tool) bool { return t.Kind != peers.Pair })
+}
+
 // fresh measures other proxies' handshakes. OpenSSL 3.0 has no ML-KEM: both comparisons are with X25519.
 func (r *runner) fresh(ctx context.Context, w *world, round int) {
-	for _, t := range r.tools {
+	for _, t := range r.pairs() {
 		c := w.chain(t.Name)
 		res, err := w.freshOf(ctx, c, r.o.each)
 		if err != nil {

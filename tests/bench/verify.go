@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -32,6 +33,10 @@ func (w *world) verifyOnce(ctx context.Context, c chain) error {
 	if err != nil {
 		return err
 	}
+	carried, err := c.carried(ctx)
+	if err != nil {
+		return err
+	}
 	h, err := w.hold(ctx, c, held)
 	if err != nil {
 		return err
@@ -50,7 +55,18 @@ func (w *world) verifyOnce(ctx context.Context, c chain) error {
 			return fmt.Errorf("%s has %d more sockets, want %d", filepath.Base(dir), got, want)
 		}
 	}
+	if now, err := c.carried(ctx); err != nil || c.tunnelled != nil && now-carried != held {
+		return errors.Join(fmt.Errorf("%d connections more went by mutual TLS, want %d", now-carried, held), err)
+	}
 	return w.verifyMesh(ctx, c)
+}
+
+// carried is how many connections another mesh's proxy says that it has carried.
+func (c chain) carried(ctx context.Context) (int, error) {
+	if c.tunnelled == nil {
+		return 0, nil
+	}
+	return c.tunnelled(ctx)
 }
 
 // verifyMesh counts the client's connections at its node's ztunnel, by path.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +43,16 @@ type plan struct {
 	pods     int // servers more on the far node of each engine
 }
 
+// others are the meshes of others.
+func (p plan) others() []peers.Tool {
+	return slices.DeleteFunc(slices.Clone(p.tools), func(t peers.Tool) bool { return t.Kind == peers.Pair })
+}
+
+// nodeProxies are those of them that need our controller and nodes of their own.
+func (p plan) nodeProxies() []peers.Tool {
+	return slices.DeleteFunc(p.others(), func(t peers.Tool) bool { return t.Kind != peers.NodeProxy })
+}
+
 // world is a lab with the benchmark's pods.
 type world struct {
 	lab    *lab.Lab
@@ -50,9 +62,16 @@ type world struct {
 	pods   map[string]*lab.Pod
 	chains []chain
 	broken map[string]error // other proxies that did not start
+	others []io.Closer      // of other meshes
 }
 
-func (w *world) close() error { return w.lab.Close() }
+func (w *world) close() error {
+	var errs []error
+	for _, o := range w.others {
+		errs = append(errs, o.Close())
+	}
+	return errors.Join(append(errs, w.lab.Close())...)
+}
 
 func build(ctx context.Context, o options, f features, p plan) (*world, error) {
 	exe, err := os.Executable()
@@ -68,6 +87,9 @@ func build(ctx context.Context, o options, f features, p plan) (*world, error) {
 		nodes = append(nodes, e+"-a", e+"-b")
 	}
 	nodes = append(nodes, p.sameNode...)
+	for _, t := range p.nodeProxies() {
+		nodes = append(nodes, t.Name+"-a", t.Name+"-b")
+	}
 	l, err := lab.New(ctx, lab.Options{Bin: o.bin, Nodes: nodes, Manual: true})
 	if err != nil {
 		return nil, err
@@ -83,8 +105,8 @@ func (w *world) fill(ctx context.Context, p plan) error {
 	if err := w.plain(ctx, p); err != nil {
 		return err
 	}
-	if len(p.engines)+len(p.sameNode) == 0 {
-		return nil
+	if len(p.engines)+len(p.sameNode)+len(p.nodeProxies()) == 0 {
+		return w.meshes(ctx, p.others())
 	}
 	if err := w.rules(); err != nil {
 		return err
@@ -102,7 +124,7 @@ func (w *world) fill(ctx context.Context, p plan) error {
 			return err
 		}
 	}
-	return nil
+	return w.meshes(ctx, p.others())
 }
 
 // rules enrol a namespace, demand mutual TLS in it and allow what its pods ask: policy is on.

@@ -45,7 +45,7 @@ func (d *data) ours() string {
 	return best
 }
 
-var order = []string{report.Direct, report.Floor, "nginx", "haproxy", "envoy", report.Mesh("std"), report.Mesh("loop"), "plain-std", "plain-loop",
+var order = []string{report.Direct, report.Floor, "nginx", "haproxy", "envoy", "linkerd2-proxy", "ztunnel", report.Mesh("std"), report.Mesh("loop"), "plain-std", "plain-loop",
 	report.Node, report.Node + "-mtls", report.Node + "-proxy", report.Node + "-direct", "judge"}
 
 // chains that have a metric of a workload, in the order in which charts show them.
@@ -67,7 +67,7 @@ func class(chain string) string {
 		return "none"
 	case chain == report.Floor:
 		return "floor"
-	case slices.Contains(report.Peers, chain) || chain == "envoy":
+	case slices.Contains(report.Peers, chain) || slices.Contains(report.Rivals, chain):
 		return "peer"
 	}
 	return "mesh"

@@ -79,12 +79,19 @@ once, for a moment, and another chain is first. The load generator and the far e
 counts are ratios within a round; given are medians over the rounds, with the least and the greatest. Latency, rate and
 throughput are those that the client sees. CPU time is the kernel's account of the proxies' cgroups (with the agents', and all
 they start) from the end of the warm-up to the end of the run. "Added p50" is p50 minus p50 without a mesh in the same round.
-The mesh has policy, STRICT mutual TLS, metrics and access log on; the other proxies have no access log. All proxies use
-TLS 1.3, ECDSA P-256 and AES-128-GCM; the mesh's key exchange is X25519MLKEM768 unless said, the others' X25519. Nginx and
-haproxy have one worker and resume sessions; they make a TLS connection for each connection, the mesh shares tunnels.
+The mesh has policy, STRICT mutual TLS, metrics and access log on; nginx, haproxy and Envoy have no access log. All proxies use
+TLS 1.3, ECDSA P-256 and AES-128-GCM; the mesh's key exchange is X25519MLKEM768 unless said, the others' X25519. All others have
+one worker. Nginx, haproxy and Envoy resume sessions; they make a TLS connection for each connection, the mesh shares tunnels.
 Resident memory counts a file that several processes map for each of them.
-Debian's nginx and haproxy are unpacked below ` + "`dist/bench/peers`" + ` where the machine lacks them; nothing is installed. ` + "`AMBIT_BENCH_ENVOY`" + `
-may name an Envoy, which is then measured as a pair of TCP proxies with a TLS connection each.
+Debian's nginx and haproxy are unpacked below ` + "`dist/bench/peers`" + ` where the machine lacks them; nothing is installed. Three more are
+measured where the environment names their programs:
+
+- ` + "`AMBIT_BENCH_ENVOY`" + `: Envoy as a pair of TCP proxies with a TLS connection each.
+- ` + "`AMBIT_BENCH_ZTUNNEL`" + `: Istio's ztunnel on two nodes in the place of ours, under our controller with the same policies, its access log
+  and metrics as they are by default: in-pod mode (ZDS version 1) with the nftables form of Istio's in-pod redirection, HBONE, its own
+  choice of AES-256-GCM, no resumption.
+- ` + "`AMBIT_BENCH_LINKERD`" + `: linkerd2-proxy beside each pod, fed by nftables, under a control plane of the benchmark: opaque TCP,
+  a TLS connection each without resumption, allowed to one identity, metrics on, no access log.
 
 `
 
@@ -100,6 +107,7 @@ func (d *data) text(figures []figure) []byte {
 	for _, v := range d.targets() {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", v.target, v.goal, v.measured, v.verdict)
 	}
+	d.rivals(&b)
 	d.sidecar(&b)
 	d.layout(&b)
 	fmt.Fprint(&b, "\n## Charts\n\nBars are medians, lines go from the least to the greatest value of a round.\n")

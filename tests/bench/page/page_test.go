@@ -3,6 +3,7 @@ package page
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,5 +95,21 @@ func TestWriteReplacesCharts(t *testing.T) {
 	}
 	if !strings.Contains(string(b), "Linux 9.9") {
 		t.Error("the page does not describe the machine")
+	}
+}
+
+func TestRivalsSayHitMissAndNotMeasured(t *testing.T) {
+	d := &data{rows: report.Rows(report.Derive([]report.Sample{
+		sample(ping(one), "ambit-loop", "cpu", 60), sample(ping(one), "ztunnel", "cpu", 100), sample(ping(one), "envoy", "cpu", 80),
+		sample(pooled, "ambit-loop", "rate", 12), sample(pooled, "ztunnel", "rate", 10),
+	}))}
+	for _, x := range []struct{ workload, metric, rival, want string }{
+		{ping(one), "cpu", "ztunnel", "0.60 (0.60 to 0.60)"}, {ping(one), "cpu", "envoy", "**0.75 (0.75 to 0.75)**"},
+		{ping(one), "cpu", "linkerd2-proxy", notMeasured}, {pooled, "rate", "ztunnel", "**1.20 (1.20 to 1.20)**"}, {ping(many), "cpu", "ztunnel", notMeasured},
+	} {
+		i := slices.IndexFunc(rivalGoals, func(g bound) bool { return g.workload == x.workload && g.metric == x.metric })
+		if got := d.rival(rivalGoals[i], x.rival); got != x.want {
+			t.Errorf("%s of %s beside %s: %s, want %s", x.metric, x.workload, x.rival, got, x.want)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package page
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/ambitmesh/ambit/tests/bench/chart"
 	"github.com/ambitmesh/ambit/tests/bench/report"
@@ -127,7 +126,7 @@ func (d *data) targets() []verdict {
 	for _, what := range []string{report.Workloads, report.OtherPolicies, report.OwnPolicies} {
 		out = append(out, d.flat(what))
 	}
-	return append(out, d.absent()...)
+	return out
 }
 
 func (d *data) value(workload, chain, metric string, f float64) *float64 {
@@ -220,16 +219,4 @@ func (d *data) flat(what string) verdict {
 	v := judge(target, "flat: <= 1.25", &ratio, "%.2f", atMost(1.25))
 	v.measured += fmt.Sprintf(" (%s to %s)", chart.Count(least), chart.Count(most))
 	return v
-}
-
-// absent are proxies that were not there.
-func (d *data) absent() []verdict {
-	var out []verdict
-	for _, s := range d.machine.Skipped {
-		name, why, _ := strings.Cut(s, ": ")
-		if name == "ztunnel" || name == "linkerd2-proxy" || name == "envoy" {
-			out = append(out, verdict{name + " pair", "p50 <= 0.8, CPU <= 0.7, connects >= 1.3, CPU per GB <= 1.0, idle memory <= 0.3 of theirs", "-", notMeasured + ": " + why})
-		}
-	}
-	return out
 }

@@ -1,6 +1,6 @@
 // Package peers runs other proxies as pairs that do what two node proxies do: plain TCP in, mutual TLS 1.3
 // between them, plain TCP out. All have one worker, ECDSA P-256 certificates and AES-128-GCM, as the mesh
-// has, and no access log, which the mesh has.
+// has, and no access log, which the mesh has. Proxies of other meshes are in packages below.
 package peers
 
 import (
@@ -22,15 +22,29 @@ type Half struct {
 	Env  []string
 }
 
+// Kind is where a proxy stands.
+type Kind int
+
+// The kinds of proxies.
+const (
+	Pair      Kind = iota // one beside each pod, each connection by a TLS connection of its own
+	NodeProxy             // one on each node, under our controller: package istio
+	Sidecar               // one beside each pod, with a control plane: package linkerd
+)
+
 // Tool is another proxy that this machine has.
 type Tool struct {
 	Name    string
+	Kind    Kind
 	Version string
 	path    string
 	env     []string
 	module  string // nginx's stream module
 	write   func(t Tool, dir string, c *certs, fs []Forward) (near, far Half, err error)
 }
+
+// Path is the program.
+func (t Tool) Path() string { return t.path }
 
 // Pair writes both configurations into dir, with keys, and says how to start the halves.
 func (t Tool) Pair(dir string, fs []Forward) (near, far Half, err error) {

@@ -48,7 +48,7 @@ func socket(kind string, context dict) dict {
 
 func common(own leaf, root, peer string) dict {
 	return dict{
-		"tls_params":       dict{"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
+		"tls_params":       dict{"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3", "ecdh_curves": []string{"X25519"}},
 		"tls_certificates": []dict{{"certificate_chain": dict{"filename": own.cert}, "private_key": dict{"filename": own.key}}},
 		"validation_context": dict{"trusted_ca": dict{"filename": root},
 			"match_typed_subject_alt_names": []dict{{"san_type": "DNS", "matcher": dict{"exact": peer}}}},

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/ambitmesh/ambit/tests/bench/peers/nft"
 )
 
 // Find returns the other proxies that can be measured here, and in words why others cannot. Debian's
@@ -37,14 +39,32 @@ func Find(ctx context.Context, dir string, env func(string) string) (tools []Too
 	} else {
 		skipped = append(skipped, "envoy: AMBIT_BENCH_ENVOY names no program")
 	}
-	for _, x := range []struct{ name, variable string }{{"ztunnel", "AMBIT_BENCH_ZTUNNEL"}, {"linkerd2-proxy", "AMBIT_BENCH_LINKERD"}} {
-		why := x.variable + " names no program"
-		if env(x.variable) != "" {
-			why = "not supported yet: this benchmark cannot configure it"
+	for _, x := range []struct {
+		name, variable string
+		kind           Kind
+	}{{"ztunnel", "AMBIT_BENCH_ZTUNNEL", NodeProxy}, {"linkerd2-proxy", "AMBIT_BENCH_LINKERD", Sidecar}} {
+		if env(x.variable) == "" {
+			skipped = append(skipped, x.name+": "+x.variable+" names no program")
+			continue
 		}
-		skipped = append(skipped, x.name+": "+why)
+		t, err := redirected(ctx, Tool{Name: x.name, Kind: x.kind, path: env(x.variable)})
+		find(t, err, x.name)
 	}
 	return tools, skipped
+}
+
+// redirected is a proxy to which netfilter leads connections.
+func redirected(ctx context.Context, t Tool) (Tool, error) {
+	if err := nft.Usable(); err != nil {
+		return Tool{}, err
+	}
+	if t.Kind == NodeProxy {
+		return versioned(ctx, t, "version")
+	}
+	if _, err := exec.LookPath(t.path); err != nil { // it has no flags at all
+		return Tool{}, fmt.Errorf("find %s: %w", t.Name, err)
+	}
+	return t, nil
 }
 
 // debian returns the root directory below which the packages are: the machine's own or one below dir.

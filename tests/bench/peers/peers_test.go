@@ -98,7 +98,7 @@ func TestFindTellsWhatIsSkipped(t *testing.T) {
 		return map[string]string{"AMBIT_BENCH_ENVOY": filepath.Join(dir, "none"), "AMBIT_BENCH_ZTUNNEL": "/x"}[name]
 	})
 	all := strings.Join(skipped, "\n")
-	for _, want := range []string{"envoy: " + dir, "ztunnel: not supported yet", "linkerd2-proxy: AMBIT_BENCH_LINKERD names no program"} {
+	for _, want := range []string{"envoy: " + dir, "ztunnel: there is no nft", "linkerd2-proxy: AMBIT_BENCH_LINKERD names no program"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in:\n%s", want, all)
 		}

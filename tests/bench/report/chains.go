@@ -15,6 +15,9 @@ const (
 // Peers are the chains of other proxies that are always there; their better one is the measure.
 var Peers = []string{"nginx", "haproxy"}
 
+// Rivals are the chains of proxies that are measured where the machine has them.
+var Rivals = []string{"ztunnel", "linkerd2-proxy", "envoy"}
+
 // Mesh is the chain of two ztunnels with an engine.
 func Mesh(engine string) string { return "ambit-" + engine }
 

@@ -35,6 +35,14 @@ type Row struct {
 	VsFloorRange  *[2]float64 `json:"vs_floor_range,omitempty"`
 	VsPeersRange  *[2]float64 `json:"vs_peers_range,omitempty"`
 	Rounds        int         `json:"rounds"`
+
+	VsRivals map[string]Ratio `json:"vs_rivals,omitempty"` // of ours: each of those that were there
+}
+
+// Ratio is the median of same-round ratios, the least and the greatest.
+type Ratio struct {
+	Median float64    `json:"median"`
+	Range  [2]float64 `json:"range"`
 }
 
 type key struct{ workload, chain, metric string }
@@ -55,9 +63,30 @@ func Rows(samples []Sample) []Row {
 			r.VsFloor, r.VsFloorRange = ratio(all[k], all[key{s.Workload, Floor, s.Metric}])
 			r.VsPeers, r.VsPeersRange = ratio(all[k], all.better(s.Workload, s.Metric))
 		}
+		if slices.Contains(ours, s.Chain) {
+			r.VsRivals = all.rivals(k)
+		}
 		rows = append(rows, r)
 	}
 	return byWorkload(rows)
+}
+
+var ours = []string{Mesh("std"), Mesh("loop")}
+
+// rivals are the ratios to those that have the same figure.
+func (t table) rivals(k key) map[string]Ratio {
+	var out map[string]Ratio
+	for _, name := range Rivals {
+		m, span := ratio(t[k], t[key{k.workload, name, k.metric}])
+		if m == nil {
+			continue
+		}
+		if out == nil {
+			out = map[string]Ratio{}
+		}
+		out[name] = Ratio{*m, *span}
+	}
+	return out
 }
 
 type table map[key]values
