@@ -91,10 +91,7 @@ func TestRemovalThatWaitsIsNotSynced(t *testing.T) {
 	}
 	p.ack(addr)
 	p.ack(p.want(AuthorizationType, nil, []string{"a/p"}))
-	p.quiet(50 * time.Millisecond)
-	if !w.server.Status()[0].Types[AuthorizationType].Synced {
-		t.Error("the removal was sent and acknowledged, and the status says that it was not")
-	}
+	eventually(t, "status says that the removal was sent and acknowledged", func() bool { return w.server.Status()[0].Types[AuthorizationType].Synced })
 }
 
 func TestRefusalsAreKeptAndNotRepeated(t *testing.T) {
@@ -141,6 +138,7 @@ func TestControllerThatIsBehindWaitsThenKeeps(t *testing.T) {
 	p := w.open("n1")
 	p.both("Node=3,Pod=7", map[string]string{"c//Pod/a/b": "new", "c//Pod/a/newer": "new"}, nil)
 	p.quiet(100 * time.Millisecond)
+	w.clock.run()
 	r := p.want(AddressType, nil, nil) // keep what you have; nothing for policies, of which it has none
 	p.ack(r)
 	eventually(t, "held in status", func() bool { return w.server.Status()[0].Types[AddressType].Held })
@@ -186,6 +184,7 @@ func TestProxyThatDoesNotAcknowledgePoliciesGetsWorkloadsLater(t *testing.T) {
 	p.both("", nil, nil)
 	p.want(AuthorizationType, nil, nil) // and never acknowledges
 	p.ack(p.want(AddressType, nil, nil))
+	w.clock.run()
 	w.apply(nil, these(address(t, "c//Pod/a/a", "1")), these(policy(t, "a/p", "1")), nil, nil)
 	p.want(AddressType, []string{"c//Pod/a/a"}, nil)
 }
