@@ -6,15 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/ambitmesh/ambit/internal/lab"
-	"github.com/ambitmesh/ambit/tests/bench/load"
+	"github.com/ambitmesh/ambit/tests/bench/peers/prom"
 )
 
 const trustDomain = "cluster.local"
@@ -119,30 +117,11 @@ func (n *Node) Enrol(ctx context.Context, all ...*lab.Pod) error {
 
 // Tunnelled is how many connections the ztunnel has carried by mutual TLS as the near one.
 func (n *Node) Tunnelled(ctx context.Context) (int, error) {
-	return n.count(ctx, `reporter="source"`, `connection_security_policy="mutual_tls"`)
-}
-
-func (n *Node) count(ctx context.Context, labels ...string) (int, error) {
-	b, err := n.node.GetFrom(ctx, "http://"+netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 15020).String()+"/metrics")
+	b, err := n.node.GetFrom(ctx, "http://127.0.0.1:15020/metrics")
 	if err != nil {
 		return 0, err
 	}
-	sum := 0.0
-lines:
-	for line := range strings.Lines(string(b)) {
-		name, _, ok := strings.Cut(line, "} ")
-		if !ok || !strings.HasPrefix(line, "istio_tcp_connections_opened_total{") {
-			continue
-		}
-		for _, l := range labels {
-			if !strings.Contains(name, l) {
-				continue lines
-			}
-		}
-		v, _ := load.Field(line, name+"}")
-		sum += v
-	}
-	return int(sum), nil
+	return prom.Sum(b, "istio_tcp_connections_opened_total", `reporter="source"`, `connection_security_policy="mutual_tls"`)
 }
 
 // Close ends the process and what serves it.

@@ -63,7 +63,7 @@ func (a answers) handle(_ any, s grpc.ServerStream) error {
 	case "/io.linkerd.proxy.outbound.OutboundPolicies/Watch":
 		out, err = a.outbound(f)
 	case "/io.linkerd.proxy.inbound.InboundServerPolicies/WatchPort":
-		out = a.inbound()
+		out = a.inbound(f.ints[2])
 	case "/io.linkerd.proxy.destination.Destination/GetProfile":
 		err = status.Error(codes.NotFound, "no profile")
 	default:
@@ -121,12 +121,17 @@ func (a answers) outbound(f fields) ([]byte, error) {
 	return append(message(1, message(2, route)), message(2, text(1, "bench"))...), nil
 }
 
-// inbound is a Server: opaque, for one identity from anywhere.
-func (a answers) inbound() []byte {
+// inbound is the Server of a port: opaque, for one identity from anywhere. The proxy's own page is HTTP, and
+// loopback always may.
+func (a answers) inbound(port uint64) []byte {
+	protocol := message(2)
+	if port == adminPort {
+		protocol = message(4)
+	}
 	anywhere := message(1, message(1, message(1, word(1, 0))))
 	only := message(2, message(2, message(2, message(1, text(1, a.client)))))
 	authz := message(3, anywhere, only, message(4, text(1, "bench")))
 	label := func(k, v string) []byte { return message(4, text(1, k), text(2, v)) }
-	out := append(message(1, message(2)), authz...)
+	out := append(message(1, protocol), authz...)
 	return append(out, append(label("name", "bench"), append(label("kind", "default"), label("group", "")...)...)...)
 }

@@ -145,4 +145,11 @@ func TestInboundAllowsTheClientOnly(t *testing.T) {
 	if _, ok := inner(t, out, 1).bytes[2]; !ok {
 		t.Error("the protocol is not opaque")
 	}
+	out, err = watch(t, conn, "/io.linkerd.proxy.inbound.InboundServerPolicies/WatchPort", integer(2, adminPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := inner(t, out, 1).bytes[4]; !ok {
+		t.Error("the protocol of the proxy's own page is not HTTP")
+	}
 }

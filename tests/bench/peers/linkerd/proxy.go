@@ -5,17 +5,15 @@ package linkerd
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"google.golang.org/grpc"
 
 	"github.com/ambitmesh/ambit/internal/lab"
-	"github.com/ambitmesh/ambit/tests/bench/load"
 	"github.com/ambitmesh/ambit/tests/bench/peers/nft"
+	"github.com/ambitmesh/ambit/tests/bench/peers/prom"
 )
 
 const (
@@ -115,20 +113,11 @@ func (x *Pair) env(p *lab.Pod, dir string) []string {
 
 // Tunnelled is how many connections the client's proxy has carried by mutual TLS.
 func (x *Pair) Tunnelled(ctx context.Context) (int, error) {
-	b, err := x.client.GetFrom(ctx, "http://"+netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), adminPort).String()+"/metrics")
+	b, err := x.client.GetFrom(ctx, fmt.Sprintf("http://127.0.0.1:%d/metrics", adminPort))
 	if err != nil {
 		return 0, err
 	}
-	sum := 0.0
-	for line := range strings.Lines(string(b)) {
-		name, _, ok := strings.Cut(line, "} ")
-		if ok && strings.HasPrefix(line, "tcp_open_total{") && strings.Contains(name, `direction="outbound"`) &&
-			strings.Contains(name, `peer="dst"`) && strings.Contains(name, `tls="true"`) {
-			v, _ := load.Field(line, name+"}")
-			sum += v
-		}
-	}
-	return int(sum), nil
+	return prom.Sum(b, "tcp_open_total", `direction="outbound"`, `peer="dst"`, `tls="true"`)
 }
 
 // Close ends the control plane; the proxies end with their lab.
