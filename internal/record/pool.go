@@ -48,6 +48,12 @@ func (p *Pool) pick(n, size int) []byte {
 	return make([]byte, size)
 }
 
+// Trim gives back all that the Pool keeps but one small buffer, so that what is rare still finds one.
+func (p *Pool) Trim() {
+	clear(p.small[min(1, len(p.small)):])
+	p.small, p.large = p.small[:min(1, len(p.small))], nil
+}
+
 // Put takes a buffer back. One of another size, and one too many, is left to the
 // garbage collector.
 func (p *Pool) Put(b []byte) {

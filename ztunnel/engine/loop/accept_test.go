@@ -38,9 +38,9 @@ func TestAcceptedAreLegs(t *testing.T) {
 func endsByReset(t *testing.T, s *side, c net.Conn) bool {
 	t.Helper()
 	found, all := false, true
-	for _, f := range s.flows.all() {
+	for f := range s.flows.all() {
 		f.w.Load().await(func() {
-			if f.ended || f.rec.Source.String() != c.LocalAddr().String() {
+			if f.ended || f.view(&engine.Record{}).Source.String() != c.LocalAddr().String() {
 				return
 			}
 			found = true

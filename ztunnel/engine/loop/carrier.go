@@ -32,6 +32,7 @@ type carrier struct {
 	pooled                // of one that we have opened
 	of     *engine.Record // of one that a peer has opened: where from and where to
 	leg    legs.Tuple     // of one that we have opened
+	peers  []string       // who the peer may be, of one that we have opened
 
 	text     func([]byte) error // receives what a record holds; made once
 	left     []byte             // the start of a record; lent by the worker's pool, nil if there is none

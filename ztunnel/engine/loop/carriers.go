@@ -111,7 +111,7 @@ func (e *Engine) overflow(c *carrier, queued int64, detail string) {
 
 // overflow ends the flows that a connection carries, and the connection.
 func (c *carrier) overflow(detail string) {
-	for _, f := range c.p.e.flows.all() {
+	for f := range c.p.e.flows.all() {
 		if f.w.Load() == c.w && (f.to.c == c || f.from.c == c) {
 			f.fail(&outcome.End{Reason: reason.Limit, Detail: detail})
 		}

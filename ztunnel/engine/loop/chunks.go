@@ -2,88 +2,143 @@ package loop
 
 import "golang.org/x/sys/unix"
 
+// A chunk takes 1 or 32 KB of memory. Small is what a client says first; a crowd of those waits together.
 const (
-	chunkSize  = 32<<10 - 16
-	keepChunks = 64 // free ones of a worker: 2 MB
+	chunkHead  = 56
+	smallChunk = 1<<10 - chunkHead
+	chunkSize  = 32<<10 - chunkHead
+	keepChunks = 64 // free ones of each size that a worker keeps: 2 MB
 )
 
-// chunk is a piece of what waits.
+// chunk is a piece of what waits. The first of a line knows about all of it.
 type chunk struct {
-	next *chunk
-	r, w int32
-	b    [chunkSize]byte
+	next  *chunk
+	tail  *chunk // of the first
+	total int    // bytes in line; of the first
+	r, w  int32
+	b     []byte
 }
 
-// chunks are bytes in line. The zero value is empty.
-type chunks struct {
-	head, tail *chunk
-	n          int
+// chunks are bytes in line. The zero value is empty. Every flow has some, nearly always none.
+type chunks struct{ head *chunk }
+
+// size is how many bytes are in line.
+func (q *chunks) size() int {
+	if q.head == nil {
+		return 0
+	}
+	return q.head.total
 }
+
+func (q *chunks) empty() bool { return q.head == nil }
 
 // chunkPool lends chunks. It is one worker's.
-type chunkPool struct {
+type chunkPool struct{ small, large chunkStack }
+
+type chunkStack struct {
 	free  *chunk
 	count int
 }
 
-func (p *chunkPool) get() *chunk {
-	c := p.free
+func (s *chunkStack) pop() *chunk {
+	c := s.free
 	if c == nil {
-		return &chunk{}
+		return nil
 	}
-	p.free, p.count = c.next, p.count-1
-	c.next, c.r, c.w = nil, 0, 0
+	s.free, s.count = c.next, s.count-1
+	*c = chunk{b: c.b}
 	return c
 }
 
-func (p *chunkPool) put(c *chunk) {
-	if p.count < keepChunks {
-		c.next, p.free = p.free, c
-		p.count++
+func (s *chunkStack) push(c *chunk) {
+	if s.count < keepChunks {
+		c.next, s.free = s.free, c
+		s.count++
 	}
 }
 
-// slim lets go of what is free.
-func (p *chunkPool) slim() { p.free, p.count = nil, 0 }
-
-// push copies b to the end.
-func (p *chunkPool) push(q *chunks, b []byte) {
-	q.n += len(b)
-	for len(b) > 0 {
-		if q.tail == nil || q.tail.w == chunkSize {
-			c := p.get()
-			if q.tail == nil {
-				q.head = c
-			} else {
-				q.tail.next = c
-			}
-			q.tail = c
+// get lends a chunk that holds n bytes, or a large one.
+func (p *chunkPool) get(n int) *chunk {
+	if n > smallChunk {
+		if c := p.large.pop(); c != nil {
+			return c
 		}
-		m := copy(q.tail.b[q.tail.w:], b)
-		q.tail.w += int32(m)
-		b = b[m:]
+		c := &struct {
+			chunk
+			room [chunkSize]byte
+		}{}
+		c.b = c.room[:]
+		return &c.chunk
 	}
+	if c := p.small.pop(); c != nil {
+		return c
+	}
+	c := &struct {
+		chunk
+		room [smallChunk]byte
+	}{}
+	c.b = c.room[:]
+	return &c.chunk
+}
+
+func (p *chunkPool) put(c *chunk) {
+	if len(c.b) == chunkSize {
+		p.large.push(c)
+		return
+	}
+	p.small.push(c)
+}
+
+// slim lets go of what is free.
+func (p *chunkPool) slim() { *p = chunkPool{} }
+
+// push copies b to the end. What does not fit behind a small chunk gets a large one.
+func (p *chunkPool) push(q *chunks, b []byte) {
+	need := len(b)
+	for len(b) > 0 {
+		t := q.grow(p, need)
+		m := copy(t.b[t.w:], b)
+		t.w += int32(m)
+		q.head.total += m
+		b = b[m:]
+		need = chunkSize
+	}
+}
+
+// grow returns the last chunk, which has room.
+func (q *chunks) grow(p *chunkPool, need int) *chunk {
+	if q.head == nil {
+		q.head = p.get(need)
+		q.head.tail = q.head
+	}
+	t := q.head.tail
+	if int(t.w) == len(t.b) {
+		t.next = p.get(chunkSize)
+		t = t.next
+		q.head.tail = t
+	}
+	return t
 }
 
 // consume takes n bytes off the front.
 func (p *chunkPool) consume(q *chunks, n int) {
-	q.n -= n
-	for n > 0 || q.head != nil && q.head.r == q.head.w {
+	for n > 0 {
 		c := q.head
 		m := min(n, int(c.w-c.r))
 		c.r += int32(m)
+		c.total -= m
 		n -= m
 		if c.r < c.w {
 			return
 		}
-		if q.head = c.next; q.head == nil {
-			q.tail = nil
+		if q.head = c.next; q.head != nil {
+			q.head.tail, q.head.total = c.tail, c.total
 		}
 		p.put(c)
 	}
 }
 
-func (p *chunkPool) drop(q *chunks) { p.consume(q, q.n) }
+func (p *chunkPool) drop(q *chunks) { p.consume(q, q.size()) }
 
 // first is the piece at the front.
 func (q *chunks) first() []byte { return q.head.b[q.head.r:q.head.w] }

@@ -17,7 +17,7 @@ func TestChunks(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 3000 {
 		if rnd.IntN(2) == 0 {
-			b := make([]byte, rnd.IntN(2*chunkSize))
+			b := make([]byte, rnd.IntN([]int{100, smallChunk + 2, 2 * chunkSize}[rnd.IntN(3)]))
 			for i := range b {
 				b[i] = byte(rnd.Uint32())
 			}
@@ -32,19 +32,19 @@ func TestChunks(t *testing.T) {
 		for _, v := range q.iovec(make([]unix.Iovec, 0, 1000)) {
 			got = append(got, unsafe.Slice(v.Base, v.Len)...)
 		}
-		if q.n != len(want) || !bytes.Equal(got, want) {
-			t.Fatalf("%d bytes in line, want %d", q.n, len(want))
+		if q.size() != len(want) || !bytes.Equal(got, want) {
+			t.Fatalf("%d bytes in line, want %d", q.size(), len(want))
 		}
-		if q.n == 0 && (q.head != nil || q.tail != nil) {
+		if q.empty() != (len(want) == 0) {
 			t.Fatal("empty, but holds a chunk")
 		}
 	}
 	p.drop(&q)
-	if q.n != 0 || q.head != nil || p.count > keepChunks {
-		t.Errorf("after drop %d bytes, %d free chunks", q.n, p.count)
+	if !q.empty() || p.large.count > keepChunks || p.small.count > keepChunks {
+		t.Errorf("after drop %d bytes, %d and %d free chunks", q.size(), p.small.count, p.large.count)
 	}
 	p.slim()
-	if p.free != nil || p.count != 0 {
+	if p != (chunkPool{}) {
 		t.Error("chunks are kept")
 	}
 }
@@ -56,5 +56,23 @@ func TestIovecRoom(t *testing.T) {
 	p.push(&q, make([]byte, 10*chunkSize))
 	if n := len(q.iovec(make([]unix.Iovec, 0, 4))); n != 4 {
 		t.Errorf("%d pieces", n)
+	}
+}
+
+// TestFirstChunkIsSmall: a crowd of clients that have said a little costs little, and chunks are of sizes that
+// the runtime has.
+func TestFirstChunkIsSmall(t *testing.T) {
+	if n := unsafe.Sizeof(chunk{}); n != chunkHead {
+		t.Errorf("a chunk's head takes %d bytes", n)
+	}
+	var p chunkPool
+	var q chunks
+	p.push(&q, []byte("GET / HTTP/1.1"))
+	if n := len(q.head.b); n != smallChunk {
+		t.Errorf("a chunk of %d bytes for a few", n)
+	}
+	p.push(&q, make([]byte, smallChunk))
+	if n := len(q.head.tail.b); n != chunkSize {
+		t.Errorf("a chunk of %d bytes for many", n)
 	}
 }

@@ -81,7 +81,7 @@ func (l *pool) connection(ctx context.Context, w *poolDial, d engine.Dial) (c *c
 		p.e.legs.Remove(leg)
 		return nil, derr
 	}
-	c.leg = leg
+	c.leg, c.peers = leg, d.Peers
 	return c, nil
 }
 
@@ -92,6 +92,7 @@ func (p *pod) connect(ctx context.Context, to netip.AddrPort) (*socket, legs.Tup
 		return nil, legs.Tuple{}, err
 	}
 	t, err := p.e.legs.AddAfter(to, engine.Tunnel, func() (netip.AddrPort, error) {
+		_ = netsock.Unpace(fd) // else it is only slower
 		if err := netsock.StartConnect(fd, to); err != nil {
 			return netip.AddrPort{}, err
 		}

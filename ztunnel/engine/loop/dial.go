@@ -10,7 +10,6 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
-	"github.com/ambitmesh/ambit/ztunnel/engine/internal/legs"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
@@ -94,6 +93,9 @@ func (g *dialing) connect() error {
 		if err := netsock.SetMark(fd, g.mark); err != nil {
 			return netip.AddrPort{}, err
 		}
+		if d.Action == engine.Deliver {
+			_ = netsock.Unpace(fd) // else it is only slower
+		}
 		if err := netsock.StartConnect(fd, d.To); err != nil {
 			return netip.AddrPort{}, err
 		}
@@ -104,7 +106,7 @@ func (g *dialing) connect() error {
 		return local, nil
 	})
 	if err == nil {
-		f.local = t.Local
+		f.leg = f.p.e.legs.Key(t)
 	}
 	return err
 }
@@ -168,9 +170,9 @@ func (g *dialing) close() {
 		closeSocket(g.fd, true)
 		g.fd = -1
 	}
-	if f := g.f; f.local.IsValid() {
-		f.p.e.legs.Remove(legs.Tuple{Local: f.local, Remote: f.rec.Attempt.Dial.To})
-		f.local = netip.AddrPort{}
+	if f := g.f; f.leg != 0 {
+		f.p.e.legs.Drop(f.leg)
+		f.leg = 0
 	}
 }
 

@@ -42,7 +42,7 @@ func (f *flow) listen() error {
 
 // replay puts what was sent to a leg that is no more in line for the next one.
 func (f *flow) replay() {
-	if f.task.early.kept.n == 0 {
+	if f.task.early.kept.empty() {
 		return
 	}
 	pool := &f.w.Load().chunks
@@ -58,7 +58,7 @@ func (f *flow) early(most int) int {
 	if f.task == nil {
 		return most
 	}
-	return min(most, earlyMost-f.task.early.kept.n)
+	return min(most, earlyMost-f.task.early.kept.size())
 }
 
 // keepEarly keeps what was read into a tunnel that is not answered.
@@ -73,7 +73,7 @@ func (f *flow) dropEarly() { f.w.Load().chunks.drop(&f.task.early.kept) }
 
 // unsendEarly is dropEarly for a flow that carried nothing.
 func (f *flow) unsendEarly() {
-	if f.task.early.kept.n > 0 {
+	if !f.task.early.kept.empty() {
 		f.bytes.Sent.Store(0)
 	}
 	f.dropEarly()
@@ -81,7 +81,7 @@ func (f *flow) unsendEarly() {
 
 // taint notes that what was sent may have arrived.
 func (f *flow) taint(err error) {
-	if f.task.early.kept.n > 0 && !outcome.Is(err, hbone.ErrRefused) {
+	if !f.task.early.kept.empty() && !outcome.Is(err, hbone.ErrRefused) {
 		f.task.early.tainted = true
 	}
 }

@@ -52,7 +52,7 @@ func (x *end) gone(err error) {
 		x.broken(err)
 		return
 	}
-	x.f.lost = err
+	x.f.lost = outcome.Broken(x.name(), err)
 	if y := x.other(); y.readable {
 		y.pump()
 	}
@@ -118,7 +118,7 @@ func (x *end) ended() {
 }
 
 // busy reports whether there is something that the side has not taken yet.
-func (x *end) busy() bool { return x.stuck || x.pend.n > 0 || x.pipe != nil }
+func (x *end) busy() bool { return x.stuck || !x.pend.empty() || x.pipe != nil }
 
 // finish ends the flow if it was the last thing to do, or else half of it.
 func (x *end) finish() {
@@ -185,7 +185,7 @@ func (x *end) closeSocket(w *worker, reset bool) {
 	if x == &x.f.from {
 		info := readInfo(int(x.fd))
 		x.f.mu.Lock()
-		x.f.rec.TCPInfo = info
+		x.f.whole().TCPInfo = info
 		x.f.mu.Unlock()
 	}
 	if x.pipe != nil {

@@ -33,6 +33,7 @@ type Engine struct {
 
 	lastID   atomic.Uint64
 	flows    registry
+	old      []*flow // settle's
 	legs     legs.Set
 	sessions *resume.Node
 	budget   budget       // of handshakes
@@ -181,7 +182,8 @@ func (e *Engine) shutdown() {
 
 const sweepEvery = time.Second
 
-// sweep looks after what no event announces: certificates that end, tunnels that idle, queues that grow.
+// sweep looks after what no event announces: certificates that end, tunnels that idle, queues that grow,
+// connections that last.
 func (e *Engine) sweep(ctx context.Context) {
 	defer close(e.swept)
 	tick := time.NewTicker(sweepEvery)
@@ -195,6 +197,7 @@ func (e *Engine) sweep(ctx context.Context) {
 				p.sweep(e.opts.Now())
 			}
 			e.boundQueues()
+			e.settle()
 		}
 	}
 }

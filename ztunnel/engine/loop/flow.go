@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -13,29 +12,30 @@ import (
 )
 
 // flow is one captured connection, or one tunnel of a peer, from accept to end. It is its worker's, but
-// for what is atomic or guarded by mu.
+// for what is atomic or guarded by mu. There may be very many.
 type flow struct {
 	p    *pod
 	w    atomic.Pointer[worker]
-	rec  *engine.Record
 	from end // that was accepted
 	to   end // that was made
 	task *task
+	leg  legs.Key            // of the leg that was made; 0: it is not registered
+	dest atomic.Pointer[pod] // that the leg is in, if a pod that is served: its namespace is in use
+	why  atomic.Pointer[outcome.End]
+	lost *outcome.End // why the tunnel takes nothing more, though its peer had ended its side in order
 
-	local netip.AddrPort // of the leg that was made; invalid: it is not registered
+	mu    sync.Mutex     // held for calls of the Decider from Rejudge on, and for what they write
+	rec   *engine.Record // guarded by mu from Established on; nil: it is kept
+	kept  *kept          // guarded by mu
 	bytes telemetry.Bytes
-	dest  atomic.Pointer[pod] // that the leg is in, if a pod that is served: its namespace is in use
-	why   atomic.Pointer[outcome.End]
-	live  atomic.Bool // from before it is established until its end
 
-	counted bool // among the pod's connections
-	ended   bool // nothing happens any more
-	first   bool // a byte has come back
-
-	closed bool       // the Decider has been told; guarded by mu
-	mu     sync.Mutex // held for calls of the Decider from Rejudge on, and for what they write
-
-	lost error // why the tunnel takes nothing more, though its peer had ended its side in order
+	seat        seat
+	live        atomic.Bool // from before it is established until its end
+	counted     bool        // among the pod's connections
+	ended       bool        // nothing happens any more
+	first       bool        // a byte has come back
+	established bool        // guarded by mu
+	closed      bool        // the Decider has been told; guarded by mu
 }
 
 func (e *Engine) newFlow(p *pod, w *worker, r *engine.Record) *flow {
@@ -159,10 +159,11 @@ func (f *flow) end(o outcome.End) {
 	f.release()
 	f.mu.Lock()
 	f.closed = true
-	f.p.e.report(f.rec, o)
+	r := f.whole()
+	f.p.e.report(r, o)
 	f.mu.Unlock()
 	f.live.Store(false)
-	f.p.e.flows.remove(f)
+	f.p.e.flows.remove(r.ID, f)
 	if f.counted {
 		f.p.Usage.Connections.Add(-1)
 	}
@@ -172,9 +173,9 @@ func (f *flow) end(o outcome.End) {
 
 // release gives up what the leg that was made, or was to be made, had.
 func (f *flow) release() {
-	if f.local.IsValid() {
-		f.p.e.legs.Remove(legs.Tuple{Local: f.local, Remote: f.rec.Attempt.Dial.To})
-		f.local = netip.AddrPort{}
+	if f.leg != 0 {
+		f.p.e.legs.Drop(f.leg)
+		f.leg = 0
 	}
 	if p := f.dest.Swap(nil); p != nil {
 		p.inside.Leave()

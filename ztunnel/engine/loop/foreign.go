@@ -36,7 +36,7 @@ func (g *dialing) connectAs() error {
 			err = fmt.Errorf("bind to %s: %w", t.Local, unix.EADDRINUSE)
 			continue
 		}
-		f.local = t.Local
+		f.leg = f.p.e.legs.Key(t)
 		if err = g.startAs(t); err == nil {
 			return nil
 		}
@@ -56,6 +56,7 @@ func (g *dialing) startAs(t legs.Tuple) (err error) {
 	}
 	if err = netsock.SetMark(g.fd, g.mark); err == nil {
 		if err = netsock.BindForeign(g.fd, t.Local); err == nil {
+			_ = netsock.Unpace(g.fd) // else it is only slower
 			err = netsock.StartConnect(g.fd, t.Remote)
 		}
 	}

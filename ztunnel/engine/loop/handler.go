@@ -46,7 +46,7 @@ func (c *carrier) End(s *mux.Stream) {
 // Writable has the tunnel send what its socket has.
 func (c *carrier) Writable(s *mux.Stream) {
 	if f := flowOf(s); f != nil {
-		if x := f.socket(); x.readable || x.other().pend.n > 0 {
+		if x := f.socket(); x.readable || !x.other().pend.empty() {
 			s.Want()
 			c.mark()
 		}

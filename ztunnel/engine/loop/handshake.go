@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/internal/record"
-	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
 // socket is a descriptor while the runtime polls it, for a handshake.
@@ -102,9 +101,6 @@ func (e *Engine) handshake(ctx context.Context, s *socket, cfg *tls.Config, clie
 	fd, err := s.detach()
 	if err != nil {
 		return nil, err
-	}
-	if err := netsock.Unpace(fd, netsock.Near); err != nil {
-		e.opts.Log.Debug("tunnel stays paced", "remote", s.remote, "error", err)
 	}
 	e.opts.Handshake(client, state.DidResume)
 	c := &carrier{fd: fd, in: in, out: out}

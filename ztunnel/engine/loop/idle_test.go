@@ -22,10 +22,15 @@ type side struct {
 	closed chan *engine.Record
 }
 
-// watched is a Decider whose closed records are seen.
+// watched is a Decider whose closed records are seen, and that lets go of requests, as one may.
 type watched struct {
 	*enginetest.Decider
 	closed chan *engine.Record
+}
+
+func (w *watched) Established(r *engine.Record) {
+	w.Decider.Established(r)
+	r.Request, r.Attempt.Dial.Request = nil, nil
 }
 
 func (w *watched) Closed(r *engine.Record) {
@@ -38,11 +43,16 @@ func (w *watched) Closed(r *engine.Record) {
 
 func newSide(t *testing.T, ca *testca.CA, account string) *side {
 	t.Helper()
+	return newSideOf(t, ca, account, func(s *side) engine.Decider { return &watched{s.d, s.closed} })
+}
+
+func newSideOf(t *testing.T, ca *testca.CA, account string, decider func(*side) engine.Decider) *side {
+	t.Helper()
 	s := &side{d: enginetest.NewDecider(t), pod: enginetest.NewPod(account), closed: make(chan *engine.Record, 8)}
 	certs := enginetest.NewCerts()
 	certs.Set(s.pod.Identity, ca.Issue(s.pod.Identity.String()))
 	var err error
-	if s.Engine, err = New(engine.Options{Decider: &watched{s.d, s.closed}, Certs: certs, TrustDomain: enginetest.TrustDomain}); err != nil {
+	if s.Engine, err = New(engine.Options{Decider: decider(s), Certs: certs, TrustDomain: enginetest.TrustDomain}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
@@ -121,9 +131,9 @@ func TestIdleHoldsNothing(t *testing.T) {
 
 // holds counts what the worker's flows and connections hold.
 func (w *worker) holds() (n int) {
-	for _, f := range w.e.flows.all() {
+	for f := range w.e.flows.all() {
 		for _, x := range []*end{&f.from, &f.to} {
-			if f.w.Load() == w && (x.pend.head != nil || x.pipe != nil) {
+			if f.w.Load() == w && (!x.pend.empty() || x.pipe != nil) {
 				n++
 			}
 		}

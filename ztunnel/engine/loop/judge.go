@@ -21,18 +21,20 @@ func (f *flow) establish() (why reason.Reason, ok bool) {
 	defer f.mu.Unlock()
 	if why, ok = f.p.e.opts.Decider.Rejudge(f.rec); ok {
 		f.p.e.opts.Decider.Established(f.rec)
+		f.established = true
 	}
 	return why, ok
 }
 
-// rejudge ends a live flow that is no longer allowed. Its pod's peers prove again who they are.
-func (f *flow) rejudge() {
+// rejudge ends a live flow that is no longer allowed. Its pod's peers prove again who they are. room is for its
+// record.
+func (f *flow) rejudge(room *engine.Record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return
 	}
-	if why, ok := f.p.e.opts.Decider.Rejudge(f.rec); !ok {
+	if why, ok := f.p.e.opts.Decider.Rejudge(f.view(room)); !ok {
 		f.p.sessions.Forget()
 		f.cancel(&outcome.End{Reason: why})
 	}
@@ -43,12 +45,17 @@ func (f *flow) answered() {
 	f.first = true
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.rec.First = f.p.e.opts.Now().Sub(f.rec.Accepted)
-	f.p.e.opts.Decider.Answered(f.rec)
+	kept := f.kept != nil
+	r := f.whole()
+	r.First = f.p.e.opts.Now().Sub(r.Accepted)
+	f.p.e.opts.Decider.Answered(r)
+	if kept {
+		f.p.e.flows.move(r.ID, f, false)
+	}
 }
 
-func (f *flow) show(see func(*engine.Record) bool) bool {
+func (f *flow) show(room *engine.Record, see func(*engine.Record) bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.closed || see(f.rec)
+	return f.closed || see(f.view(room))
 }

@@ -91,7 +91,7 @@ func (p *pod) end(why *outcome.End) {
 	p.cancel(why)
 	p.sessions.Close()
 	p.closeListeners()
-	for _, f := range p.e.flows.all() {
+	for f := range p.e.flows.all() {
 		if f.p == p || f.dest.Load() == p {
 			f.cancel(why)
 		}

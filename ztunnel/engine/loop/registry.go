@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"iter"
 	"sync"
 
 	"github.com/ambitmesh/ambit/internal/reason"
@@ -10,55 +11,110 @@ import (
 
 const registryShards = 16
 
-// registry holds every flow, by record.
+// registry holds every flow, those whose record is whole and those whose record is kept apart.
 type registry struct {
-	shards [registryShards]struct {
-		mu    sync.Mutex
-		flows map[uint64]*flow
-	}
+	shards [registryShards]registryShard
+	spare  sync.Pool // of *[]*flow, for all
 }
+
+type registryShard struct {
+	mu          sync.Mutex
+	whole, kept flowList
+}
+
+// seat is where a flow is in the registry, which alone touches it.
+type seat struct {
+	at   int32
+	kept bool
+	age  uint8 // rounds of settle
+}
+
+func (r *registry) shard(id uint64) *registryShard { return &r.shards[id%registryShards] }
 
 func (r *registry) add(f *flow) {
-	s := &r.shards[f.rec.ID%registryShards]
+	s := r.shard(f.rec.ID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.flows == nil {
-		s.flows = map[uint64]*flow{}
-	}
-	s.flows[f.rec.ID] = f
+	s.whole.add(f.rec.ID, f)
 }
 
-func (r *registry) remove(f *flow) {
-	s := &r.shards[f.rec.ID%registryShards]
+func (r *registry) remove(id uint64, f *flow) {
+	s := r.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.flows, f.rec.ID)
+	s.of(f).remove(f)
+}
+
+// of is the list that a flow is in. mu is held.
+func (s *registryShard) of(f *flow) *flowList {
+	if f.seat.kept {
+		return &s.kept
+	}
+	return &s.whole
+}
+
+// move notes that a flow's record is kept now, or whole again.
+func (r *registry) move(id uint64, f *flow, kept bool) {
+	s := r.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.of(f); f.seat.kept != kept && l.has(f) {
+		l.remove(f)
+		f.seat = seat{kept: kept}
+		s.of(f).add(id, f)
+	}
+}
+
+// leave has settle pass a flow over from now on.
+func (r *registry) leave(id uint64, f *flow) {
+	s := r.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.seat.age = settleNever
 }
 
 func (r *registry) get(id uint64) *flow {
-	s := &r.shards[id%registryShards]
+	s := r.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.flows[id]
+	if f := s.whole.get(id); f != nil {
+		return f
+	}
+	return s.kept.get(id)
 }
 
-func (r *registry) all() []*flow {
-	var out []*flow
+// all is every flow that there is when it is asked for.
+func (r *registry) all() iter.Seq[*flow] {
+	return func(yield func(*flow) bool) {
+		room, _ := r.spare.Get().(*[]*flow)
+		if room == nil {
+			room = new([]*flow)
+		}
+		list := r.appendTo((*room)[:0])
+		for _, f := range list {
+			if !yield(f) {
+				break
+			}
+		}
+		clear(list)
+		*room = list
+		r.spare.Put(room)
+	}
+}
+
+func (r *registry) appendTo(list []*flow) []*flow {
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()
-		for _, f := range s.flows {
-			out = append(out, f)
-		}
+		list = s.kept.appendTo(s.whole.appendTo(list))
 		s.mu.Unlock()
 	}
-	return out
+	return list
 }
 
 // live counts the established ones.
-func (r *registry) live() int {
-	n := 0
-	for _, f := range r.all() {
+func (r *registry) live() (n int) {
+	for f := range r.all() {
 		if f.live.Load() {
 			n++
 		}
@@ -68,8 +124,9 @@ func (r *registry) live() int {
 
 // Each calls f for every established record until it returns false. f may call Kill.
 func (e *Engine) Each(f func(*engine.Record) bool) {
-	for _, fl := range e.flows.all() {
-		if fl.live.Load() && !fl.show(f) {
+	var room engine.Record
+	for fl := range e.flows.all() {
+		if fl.live.Load() && !fl.show(&room, f) {
 			return
 		}
 	}
@@ -84,9 +141,10 @@ func (e *Engine) Kill(id uint64, why reason.Reason) {
 
 // Recheck judges every established record again, and every tunnel connection's peer.
 func (e *Engine) Recheck() {
-	for _, f := range e.flows.all() {
+	var room engine.Record
+	for f := range e.flows.all() {
 		if f.live.Load() {
-			f.rejudge()
+			f.rejudge(&room)
 		}
 	}
 	now := e.opts.Now()

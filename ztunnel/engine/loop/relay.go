@@ -86,7 +86,7 @@ func (x *end) pumpAway(w *worker, y *end) {
 	case n == 0:
 		x.ended()
 	default:
-		y.broken(x.f.lost)
+		x.f.fail(x.f.lost)
 	}
 }
 
@@ -153,7 +153,7 @@ func (x *end) drain() {
 
 // flushChunks reports false if the flow has ended.
 func (x *end) flushChunks(w *worker) bool {
-	for x.pend.n > 0 && !x.stuck {
+	for !x.pend.empty() && !x.stuck {
 		x.f.seen(x)
 		iov := x.pend.iovec(w.iov[:0])
 		n, errno := poll.Writev(int(x.fd), iov)

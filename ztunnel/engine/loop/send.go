@@ -27,7 +27,7 @@ func (f *flow) send(s *mux.Stream, most int) {
 	x := f.socket()
 	y := x.other()
 	switch {
-	case y.pend.n > 0:
+	case !y.pend.empty():
 		y.sendPending(s, most)
 	case !x.readable || f.early(most) == 0:
 		return
@@ -36,7 +36,7 @@ func (f *flow) send(s *mux.Stream, most int) {
 	default:
 		x.sendPiece(s, y.c, f.early(most))
 	}
-	if !f.ended && (x.readable || y.pend.n > 0) {
+	if !f.ended && (x.readable || !y.pend.empty()) {
 		s.Want()
 	}
 }
@@ -48,7 +48,7 @@ func (x *end) sendPending(s *mux.Stream, most int) {
 	n := s.Write(b[:min(len(b), most)])
 	w.chunks.consume(&x.pend, n)
 	x.f.count(x, n)
-	if x.f.task == nil && x.pend.n == 0 && x.fin && !x.shut {
+	if x.f.task == nil && x.pend.empty() && x.fin && !x.shut {
 		x.finish()
 	}
 }

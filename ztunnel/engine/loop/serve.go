@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/ztunnel/engine"
+	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
 var errNotListening = errors.New("not a listening TCP socket")
@@ -41,6 +42,11 @@ func (e *Engine) newListener(l engine.Listener) (*listener, error) {
 	}
 	if err := setUpLeg(l.FD); err != nil {
 		return nil, err
+	}
+	if l.Kind != engine.Inbound { // what comes in as plaintext may be from anywhere
+		if err := netsock.Unpace(l.FD); err != nil {
+			e.opts.Log.Debug("connections stay paced", "pod", l.Pod.UID, "listener", l.Kind.String(), "error", err)
+		}
 	}
 	if err := unix.SetNonblock(l.FD, true); err != nil {
 		return nil, os.NewSyscallError("fcntl", err)

@@ -2,8 +2,6 @@ package loop
 
 import (
 	"time"
-
-	"github.com/ambitmesh/ambit/internal/record"
 )
 
 const (
@@ -31,7 +29,7 @@ func (w *worker) dropped(c *carrier) {
 
 // slim gives memory back after a busy time.
 func (w *worker) slim() {
-	w.records = record.Pool{}
+	w.records.Trim()
 	w.chunks.slim()
 }
 
@@ -52,7 +50,7 @@ func (w *worker) look() {
 		}
 		if !now.Before(c.mux.Next()) {
 			_ = c.mux.Tick(now)
-			c.mark()
+			c.Flush() // at once: all pings go through one buffer
 		}
 	}
 	if moved == 0 {
