@@ -15,7 +15,7 @@ import (
 
 const (
 	generation = 7
-	leaseTime  = 8 * time.Second // what a slow machine needs for one step
+	leaseTime  = 8 * time.Second
 )
 
 // newDirectPlay is a play whose proxy takes direct connections.

@@ -20,7 +20,7 @@ func (p *play) storms(t *testing.T) func() {
 	t.Helper()
 	stops := []func() stage.Tally{
 		p.c.Storm(t, stage.Dial{To: stage.At(p.s.V4, 8080)}),
-		p.x.Storm(t, stage.Dial{To: stage.At(p.s.V6, 8080), Timeout: 30 * time.Second}),
+		p.x.Storm(t, stage.Dial{To: stage.At(p.s.V6, 8080)}),
 	}
 	time.Sleep(100 * time.Millisecond)
 	return func() {
@@ -100,7 +100,7 @@ func TestProxyKilledAndRestarted(t *testing.T) {
 
 func TestProxyAbsent(t *testing.T) {
 	h := newTheater(t)
-	h.setup.ProxyAbsentAfter = 2 * time.Second
+	h.setup.ProxyAbsentAfter = 5 * time.Second // until when the dial below must have come
 	c, s := h.Pod("c"), h.Pod("s")
 	h.Namespace(ambient, "")
 	h.start()
@@ -184,7 +184,7 @@ func TestProxyIsSucceeded(t *testing.T) {
 
 func TestUnusedPodIsReleasedWithoutTheMesh(t *testing.T) {
 	h := newTheater(t)
-	h.setup.UnusedAfter = 2 * time.Second
+	h.setup.UnusedAfter = 5 * time.Second // so that the state in between is seen
 	h.Pod("s")
 	h.Namespace(ambient, "")
 	h.start()

@@ -55,6 +55,12 @@ func TestWorldThatCannotBeReadLosesNoPod(t *testing.T) {
 	objects := p.setup.Objects
 	p.setup.Objects += "-away"
 	p.start()
+	p.eventually("the proxy has called again", func() error {
+		if got := p.proxy.Snapshot(t); got != nil {
+			return fmt.Errorf("its snapshot is %v", got)
+		}
+		return nil
+	})
 	time.Sleep(2 * time.Second) // longer than a snapshot takes
 	if got := p.proxy.Snapshot(t); got != nil {
 		t.Errorf("a snapshot was sent: %v", got)
@@ -76,7 +82,7 @@ func TestTamperedPodFailsClosedAndIsMended(t *testing.T) {
 		p.s.Labels = fmt.Sprintf("touched: \"%d\"", i) // wakes the pod's worker
 		p.s.Write()
 		p.eventually("the pod works again", func() error {
-			if c := p.x.Dial(t, stage.Dial{To: addr, Timeout: time.Second}); c.Err != "" {
+			if c := p.x.Dial(t, stage.Dial{To: addr, Timeout: 5 * time.Second}); c.Err != "" {
 				return fmt.Errorf("%s", c.Err)
 			}
 			return nil
@@ -96,7 +102,7 @@ func TestKubeletIsFoundByItsPort(t *testing.T) {
 	h.become(agent.ActualEnrolled, "s")
 	unseen := func(from *stage.Process) error {
 		p.proxy.Log(t)
-		c := from.Dial(t, stage.Dial{To: stage.At(p.s.V4, 8080), Timeout: time.Second})
+		c := from.Dial(t, stage.Dial{To: stage.At(p.s.V4, 8080), Timeout: 5 * time.Second})
 		if log := p.proxy.Log(t); c.Err != "" || len(log) != 0 {
 			return fmt.Errorf("%+v through %v", c, log)
 		}

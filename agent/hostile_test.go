@@ -146,7 +146,7 @@ func TestSandboxReplaced(t *testing.T) {
 	to := stage.At(p.s.V6, 8080)
 	p.eventually("the new sandbox is captured", func() error {
 		p.proxy.Log(t)
-		c := p.x.Dial(t, stage.Dial{To: to, Timeout: time.Second})
+		c := p.x.Dial(t, stage.Dial{To: to, Timeout: 5 * time.Second})
 		if log := p.proxy.Log(t); c.Who != "s" || len(log) != 1 {
 			return fmt.Errorf("%+v through %v", c, log)
 		}

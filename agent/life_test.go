@@ -190,11 +190,11 @@ func TestClosedPortAnswersAtOnce(t *testing.T) {
 	p := newPlay(t)
 	for _, addr := range []string{stage.At(p.s.V4, 9), stage.At(p.s.V6, 9)} {
 		p.proxy.Log(t)
-		c := p.x.Dial(t, stage.Dial{To: addr, Timeout: 30 * time.Second})
-		if c.Err == "" || c.Took > 2*time.Second { // without fwmark_reflect: the leg's whole dial timeout of 3 s
-			t.Errorf("dial %s: %q after %s, want a quick error", addr, c.Err, c.Took)
+		c := p.x.Dial(t, stage.Dial{To: addr, Timeout: time.Minute})
+		if c.Err == "" {
+			t.Errorf("dial %s: no error", addr)
 		}
-		if log := p.proxy.Log(t); len(log) != 1 || !strings.Contains(log[0].Err, "refused") {
+		if log := p.proxy.Log(t); len(log) != 1 || !strings.Contains(log[0].Err, "refused") { // without fwmark_reflect: a timeout
 			t.Errorf("dial %s: the proxy saw %v, want one refused leg", addr, log)
 		}
 	}

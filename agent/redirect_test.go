@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ambitmesh/ambit/agent"
 	"github.com/ambitmesh/ambit/agent/internal/stage"
@@ -20,6 +21,7 @@ type play struct {
 func newPlay(t *testing.T) *play {
 	t.Helper()
 	h := newTheater(t)
+	h.setup.ProxyAbsentAfter = time.Minute // what a slow machine may need to restart one
 	p := &play{theater: h, c: h.Pod("c"), s: h.Pod("s"), x: h.Pod("x")}
 	p.x.Labels = "istio.io/dataplane-mode: none"
 	p.x.Write()

@@ -150,7 +150,7 @@ func (b *Box) Ping(id int, _ *int) error {
 }
 
 func (c *client) ping() error {
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		return err
 	}
 	if _, err := c.Write([]byte("ping")); err != nil {
@@ -195,7 +195,7 @@ func (b *Box) End(id int, how *string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(40 * time.Second)); err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, c.r)
@@ -300,7 +300,7 @@ func (b *Box) ZDS(path string, how *string) error {
 		return nil
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		return err
 	}
 	n, err := c.Read(make([]byte, 1))

@@ -140,7 +140,7 @@ func (p *Process) signal(s syscall.Signal) {
 	}
 	select {
 	case <-p.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(40 * time.Second):
 		p.cmd.Process.Kill() //nolint:errcheck // it has ended meanwhile
 		<-p.ended
 	}
@@ -152,9 +152,9 @@ func (p *Process) Wait() { <-p.ended }
 // Output is what the process wrote to its standard error.
 func (p *Process) Output() string { return p.said.String() }
 
-// call makes one call; an answer takes at most a minute.
+// call makes one call; an answer takes at most two minutes.
 func (p *Process) call(method string, args, reply any) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	call := p.rpc.Go(method, args, reply, make(chan *rpc.Call, 1))
 	select {

@@ -70,6 +70,7 @@ func proxyMain() error {
 		pods: map[string]*served{},
 	}
 	go x.keepCalling()
+	go x.keepLease()
 	return serve("Proxy", x)
 }
 

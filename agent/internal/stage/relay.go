@@ -66,7 +66,7 @@ func (x *Proxy) leg(p *served, kind bpf.Kind, src, dst netip.AddrPort) (*net.TCP
 		// the other: the last ones may still be in TIME_WAIT.
 		from := netip.AddrPortFrom(src.Addr(), uint16(2000+x.nextPort.Add(1)%30000))
 		x.legs.Store(from, true)
-		c, err := dialIn(p.ns, Dial{To: dst.String(), From: from.String(), Mark: int(p.mark), Transparent: true, Timeout: 3 * time.Second})
+		c, err := dialIn(p.ns, Dial{To: dst.String(), From: from.String(), Mark: int(p.mark), Transparent: true, Timeout: 20 * time.Second})
 		if err == nil {
 			return c, nil
 		}

@@ -20,7 +20,7 @@ type Dial struct {
 	Device      string
 	Mark        int
 	Transparent bool
-	Timeout     time.Duration // 0: 5 s
+	Timeout     time.Duration // 0: 30 s
 	Silent      bool          // expect no banner
 }
 
@@ -120,7 +120,7 @@ func (d Dial) finish(fd int, err error) (*net.TCPConn, error) {
 
 func (d Dial) timeout() time.Duration {
 	if d.Timeout == 0 {
-		return 5 * time.Second
+		return 30 * time.Second
 	}
 	return d.Timeout
 }
