@@ -61,6 +61,9 @@ func (e *Engine) connect(ctx context.Context, p *pod, d engine.Dial, mark uint32
 		if err := netsock.SetMark(fd, mark); err != nil {
 			return netip.AddrPort{}, err
 		}
+		if d.Action != engine.Plain {
+			_ = netsock.Unpace(fd) // else it is only slower
+		}
 		if err := netsock.StartConnect(fd, d.To); err != nil {
 			return netip.AddrPort{}, err
 		}

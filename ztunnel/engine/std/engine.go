@@ -71,6 +71,9 @@ func (e *Engine) Serve(l engine.Listener) error {
 	if err := unix.SetsockoptLinger(l.FD, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 		return fmt.Errorf("serve %s of pod %s: %w", l.Kind, l.Pod.UID, err)
 	}
+	if l.Kind != engine.Inbound { // what comes in as plaintext may be from anywhere
+		_ = netsock.Unpace(l.FD) // else it is only slower
+	}
 	ln, err := net.FileListener(f) // of a duplicate
 	if err != nil {
 		return fmt.Errorf("serve %s of pod %s: %w", l.Kind, l.Pod.UID, err)

@@ -57,6 +57,7 @@ func (e *Engine) startAs(p *pod, t legs.Tuple) (int, error) {
 	}
 	if err = netsock.SetMark(fd, p.Mark); err == nil {
 		if err = netsock.BindForeign(fd, t.Local); err == nil {
+			_ = netsock.Unpace(fd) // else it is only slower
 			err = netsock.StartConnect(fd, t.Remote)
 		}
 	}

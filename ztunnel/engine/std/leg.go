@@ -11,7 +11,6 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/hbone"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
-	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 )
 
 // leg is one side of a relay.
@@ -59,18 +58,6 @@ func (l *tcpLeg) end(reset bool) {
 			l.release()
 		}
 	})
-}
-
-// unpace is for a connection that carries tunnels.
-func (e *Engine) unpace(c *net.TCPConn) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = raw.Control(func(fd uintptr) { err = netsock.Unpace(int(fd), netsock.Near) })
-	if err != nil {
-		e.opts.Log.Debug("tunnel stays paced", "remote", c.RemoteAddr(), "error", err)
-	}
 }
 
 func readInfo(c *net.TCPConn) engine.TCPInfo {

@@ -101,7 +101,6 @@ func (e *Engine) handshake(p *pod, from *tcpLeg, r *engine.Record) (*server, *ou
 	}
 	state := tc.ConnectionState()
 	e.opts.Handshake(false, state.DidResume)
-	e.unpace(from.TCPConn)
 	chain := state.PeerCertificates
 	id, err := identity.PeerID(chain[0])
 	if err != nil {

@@ -123,7 +123,6 @@ func (l *pool) handshake(ctx context.Context, tcp *tcpLeg, own *identity.Cert, d
 	}
 	state := tc.ConnectionState()
 	p.e.opts.Handshake(true, state.DidResume)
-	p.e.unpace(tcp.TCPConn)
 	chain := state.PeerCertificates
 	until := trust.Earlier(trust.LeafUntil(own.Leaf), trust.LeafUntil(chain[0]))
 	if soon := p.e.opts.Now().Add(useAtLeast); until.Before(soon) {

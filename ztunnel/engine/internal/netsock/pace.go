@@ -1,39 +1,36 @@
 package netsock
 
 import (
-	"fmt"
-	"strings"
-	"time"
+	"bytes"
+	"runtime"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Near is the round trip below which a connection need not be paced. Nodes of one data centre are nearer.
-const Near = time.Millisecond
+// Unpace has a socket that is not connected yet, or what a listener will accept, send as its window allows.
+// Where the system's congestion control is BBR, the kernel paces each connection by a timer for as long as it
+// lives (net/ipv4/tcp_bbr.c, sk_pacing_status), which costs a third of the CPU of bulk transfers between
+// neighbours. It is for connections that do not leave the cluster's own network: legs of the node's pods,
+// and tunnels. The system's choice stays where it is another one.
+func Unpace(fd int) error {
+	var now [16]byte // TCP_CA_NAME_MAX
+	size := uint32(len(now))
+	_, _, e := syscall.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION,
+		uintptr(unsafe.Pointer(&now)), uintptr(unsafe.Pointer(&size)), 0)
+	if e != 0 || !bytes.HasPrefix(now[:], []byte("bbr")) {
+		return failed("getsockopt", e)
+	}
+	if err := setCongestion(fd, "cubic"); err == nil { // Linux's own default
+		return nil
+	}
+	return setCongestion(fd, "reno") // always there, and allowed to all
+}
 
-// Unpace has an established connection with a round trip shorter than near send as its window allows. Where
-// the system's congestion control is BBR, the kernel paces each connection by a timer (net/ipv4/tcp_bbr.c,
-// sk_pacing_status), which on such a path costs a third of the CPU of bulk transfers. Elsewhere the
-// system's choice stays.
-func Unpace(fd int, near time.Duration) error {
-	now, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
-	if err != nil {
-		return fmt.Errorf("ask for congestion control: %w", err)
-	}
-	if !strings.HasPrefix(now, "bbr") {
-		return nil
-	}
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
-		return fmt.Errorf("ask for round trip: %w", err)
-	}
-	if time.Duration(info.Min_rtt)*time.Microsecond >= near {
-		return nil
-	}
-	for _, c := range []string{"cubic", "reno"} { // reno is always there, and allowed to all
-		if err = unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, c); err == nil {
-			return nil
-		}
-	}
-	return fmt.Errorf("set congestion control: %w", err)
+func setCongestion(fd int, name string) error {
+	b := []byte(name)
+	err := setOption(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, unsafe.Pointer(&b[0]), uintptr(len(b)))
+	runtime.KeepAlive(b)
+	return err
 }

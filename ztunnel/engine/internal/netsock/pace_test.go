@@ -2,57 +2,84 @@ package netsock
 
 import (
 	"net"
+	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 func TestUnpace(t *testing.T) {
-	for name, c := range map[string]struct {
-		system, want string
-		near         time.Duration
-	}{
-		"near and paced":     {"bbr", "cubic", time.Minute},
-		"far":                {"bbr", "bbr", 0},
-		"not paced as it is": {"reno", "reno", time.Minute},
-	} {
-		t.Run(name, func(t *testing.T) {
-			fd := connected(t)
-			if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, c.system); err != nil {
-				t.Skipf("this kernel has no %s: %v", c.system, err)
-			}
-			if err := Unpace(fd, c.near); err != nil {
+	for system, want := range map[string]string{"bbr": "cubic", "reno": "reno"} {
+		t.Run(system, func(t *testing.T) {
+			fd, err := New(unix.AF_INET)
+			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
-			if err != nil || got != c.want && !(c.want == "cubic" && got == "reno") {
-				t.Errorf("%q, %v; want %q", got, err, c.want)
+			defer unix.Close(fd)
+			if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, system); err != nil {
+				t.Skipf("this kernel has no %s: %v", system, err)
+			}
+			if err := Unpace(fd); err != nil {
+				t.Fatal(err)
+			}
+			if got := congestion(t, fd); got != want && !(want == "cubic" && got == "reno") {
+				t.Errorf("%q, want %q", got, want)
 			}
 		})
 	}
-	if err := Unpace(-1, Near); err == nil {
+	if err := Unpace(-1); err == nil {
 		t.Error("no socket is no error")
 	}
 }
 
-// connected is one end of a connection over loopback.
-func connected(t *testing.T) int {
-	t.Helper()
+// TestUnpaceListener: what is accepted inherits it.
+func TestUnpaceListener(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() })
-	c, err := net.Dial("tcp", l.Addr().String())
+	defer l.Close()
+	onFD(t, l.(*net.TCPListener), func(fd int) {
+		if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "bbr"); err != nil {
+			t.Skipf("this kernel has no bbr: %v", err)
+		}
+		if err := Unpace(fd); err != nil {
+			t.Error(err)
+		}
+	})
+	out, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
-	f, err := c.(*net.TCPConn).File()
+	defer out.Close()
+	in, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.Close() })
-	return int(f.Fd())
+	defer in.Close()
+	onFD(t, in.(*net.TCPConn), func(fd int) {
+		if got := congestion(t, fd); got != "cubic" && got != "reno" {
+			t.Errorf("accepted: %q", got)
+		}
+	})
+}
+
+func onFD(t *testing.T, c syscall.Conn, f func(fd int)) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) { f(int(fd)) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func congestion(t *testing.T, fd int) string {
+	t.Helper()
+	got, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
 }
