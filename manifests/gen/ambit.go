@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -34,7 +35,7 @@ func ambitYAML(dir, tag string) (string, error) {
 		}
 		tagged, err := tagImages(string(text), base.Images, tag)
 		errs = append(errs, within(name, err), within(name, checkReasons(tagged)))
-		parts = append(parts, strings.TrimSpace(tagged)+"\n")
+		parts = append(parts, strings.TrimSpace(labelVersion(tagged, cmp.Or(tag, base.Version())))+"\n")
 	}
 	all := strings.Join(parts, "---\n")
 	return all, errors.Join(append(errs, check(all))...)
@@ -45,6 +46,14 @@ func within(file string, err error) error {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil
+}
+
+// An object's own labels stand less deep than those of its pods.
+var partOfLine = regexp.MustCompile(`(?m)^( {2,4})app\.kubernetes\.io/part-of: ambit$`)
+
+// labelVersion does what kustomize's labels do: every object tells by which version it was applied.
+func labelVersion(text, version string) string {
+	return partOfLine.ReplaceAllString(text, "$0\n${1}"+kustomize.VersionLabel+": "+version)
 }
 
 var imageLine = regexp.MustCompile(`(?m)^(\s*(?:- )?image: )(\S+)$`)

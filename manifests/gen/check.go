@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer/json"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/ambitmesh/ambit/manifests/kustomize"
 )
 
 const namespace = "ambit-system"
@@ -61,6 +63,9 @@ func documents(text string) []string {
 func checkMeta(m metav1.Object) (errs []error) {
 	if m.GetLabels()["app.kubernetes.io/part-of"] != "ambit" {
 		errs = append(errs, errors.New("label app.kubernetes.io/part-of: ambit is missing"))
+	}
+	if m.GetLabels()[kustomize.VersionLabel] == "" {
+		errs = append(errs, fmt.Errorf("label %s is missing", kustomize.VersionLabel))
 	}
 	if ns := m.GetNamespace(); ns != "" && ns != namespace {
 		errs = append(errs, fmt.Errorf("is in namespace %s", ns))

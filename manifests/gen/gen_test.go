@@ -35,18 +35,23 @@ func TestAnotherTag(t *testing.T) {
 			t.Errorf("not once: %q", image)
 		}
 	}
+	if n := strings.Count(text, "\n    app.kubernetes.io/version: v9\n"); n != len(documents(text)) {
+		t.Errorf("the version stands %d times in %d objects", n, len(documents(text)))
+	}
 }
 
 // Each edit breaks one rule of a text that keeps them all.
 func TestChecksRefuse(t *testing.T) {
-	good, err := ambitYAML(base, "")
+	good, err := ambitYAML(base, "v9")
 	if err != nil {
 		t.Fatal(err)
 	}
+	const v = "v9"
 	for _, c := range []struct{ from, to, want string }{
 		{"  replicas: 2\n", "  replica: 2\n", "unknown field"},
 		{"  namespace: ambit-system\n", "  namespace: default\n", "namespace default"},
 		{"    app.kubernetes.io/part-of: ambit\n", "", "part-of"},
+		{"    app.kubernetes.io/version: " + v + "\n", "", "version"},
 		{"    verbs: [patch]\n", "    verbs: [\"*\"]\n", "wildcard"},
 		{"    verbs: [patch]\n", "    verbs: [impersonate]\n", "impersonate"},
 		{"    resources: [pods/status]\n", "    resources: [secrets]\n", "secrets of every namespace"},

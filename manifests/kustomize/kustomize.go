@@ -14,6 +14,25 @@ import (
 type Base struct {
 	Resources []string `json:"resources"` // files beside it, in the order in which they are applied
 	Images    []Image  `json:"images"`
+	Labels    []Labels `json:"labels"`
+}
+
+// Labels are put onto every object, not onto pods and selectors.
+type Labels struct {
+	Pairs map[string]string `json:"pairs"`
+}
+
+// VersionLabel is on every object: the version that it was applied with.
+const VersionLabel = "app.kubernetes.io/version"
+
+// Version is what the label says.
+func (b Base) Version() string {
+	for _, l := range b.Labels {
+		if v, ok := l.Pairs[VersionLabel]; ok {
+			return v
+		}
+	}
+	return ""
 }
 
 // Image is a name in the manifests and the tag that it gets.

@@ -11,12 +11,15 @@ func TestReadTheBase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(b.Labels) != 1 || len(b.Labels[0].Pairs) != 1 {
+		t.Errorf("labels %v: the generator knows of the version alone", b.Labels)
+	}
 	if len(b.Images) != 3 {
 		t.Errorf("images %v", b.Images)
 	}
 	for _, i := range b.Images {
-		if i.NewTag == "" || i.NewTag != b.Images[0].NewTag {
-			t.Errorf("image %s has tag %q, the first %q", i.Name, i.NewTag, b.Images[0].NewTag)
+		if i.NewTag == "" || i.NewTag != b.Version() {
+			t.Errorf("image %s has tag %q, the version is %q", i.Name, i.NewTag, b.Version())
 		}
 		if i.Tagged("x") != i.Name+":x" || i.Tagged("") != i.Name+":"+i.NewTag {
 			t.Errorf("tagged: %s, %s", i.Tagged("x"), i.Tagged(""))

@@ -36,7 +36,7 @@ func TestDefinitionsOfOthers(t *testing.T) {
 		if _, err := c.Kubectl(ctx, "apply", "--server-side", "--force-conflicts", "-f", crds); err != nil {
 			t.Error(err)
 		}
-		if err := apply(ctx); err != nil {
+		if err := ours.apply(ctx); err != nil {
 			t.Error(err)
 		}
 	})

@@ -24,45 +24,6 @@ func pair(t *testing.T) string {
 	return ns
 }
 
-// underLoad connects all the time, and holds one connection, while do runs and for a while afterwards.
-func underLoad(t *testing.T, ns string, length time.Duration, do func()) {
-	t.Helper()
-	type result struct {
-		what, out string
-		err       error
-	}
-	ended := make(chan result, 2)
-	for _, what := range []string{"load", "hold"} {
-		go func() {
-			out, err := inPod(t, ns, "client", what, "server:9090", length.String())
-			ended <- result{what, out, err}
-		}()
-	}
-	time.Sleep(2 * time.Second)
-	do()
-	for range 2 {
-		r := <-ended
-		if r.err != nil {
-			t.Errorf("%s: %v", r.what, r.err)
-		}
-		t.Logf("%s for %v: %s", r.what, length, strings.TrimSpace(r.out))
-	}
-}
-
-// inPod runs the workload's program in a pod through the node's runtime: kubectl exec ends with the API
-// server.
-func inPod(t *testing.T, ns, pod string, args ...string) (string, error) {
-	t.Helper()
-	out, err := c.Kubectl(t.Context(), "-n", ns, "get", "pod", pod, "-o", "jsonpath={.spec.nodeName} {.status.containerStatuses[0].containerID}")
-	if err != nil {
-		return "", err
-	}
-	at := strings.Fields(out)
-	n := c.Node(at[0])
-	exec := []string{c.Cache.Bin() + "/ctr", "-n", "k8s.io", "task", "exec", "--exec-id", args[0], strings.TrimPrefix(at[1], "containerd://"), "/work"}
-	return n.Run(t.Context(), append(exec, args...)...)
-}
-
 // TestRollBoth replaces all agents and all proxies at once.
 func TestRollBoth(t *testing.T) {
 	ns := pair(t)
@@ -165,17 +126,7 @@ func restartNode(t *testing.T, down func(etc string) error) {
 	url := "http://server." + ns + "/"
 	// The pod starts again as the kubelet finds it; the proxy and the agent do as well. STRICT holds from its
 	// first packet on: a stranger is never answered.
-	watched, stop := context.WithCancel(t.Context())
-	let := make(chan string, 1)
-	go func() {
-		defer close(let)
-		for watched.Err() == nil {
-			if body, err := work(t, outside, "stranger", "get", url, "1s"); err == nil {
-				let <- body
-				return
-			}
-		}
-	}()
+	noAnswer := never(t, outside, "stranger", url)
 	if err := ready(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -183,10 +134,7 @@ func restartNode(t *testing.T, down func(etc string) error) {
 		_, err := work(t, ns, "client", "get", url, "3s")
 		return err
 	})
-	stop()
-	if body, ok := <-let; ok {
-		t.Errorf("a stranger was answered: %s", body)
-	}
+	noAnswer()
 	chained(t, nodeB)
 	enrolled(t, ns, "server")
 }
@@ -219,42 +167,6 @@ func chained(t *testing.T, node string) {
 		}
 		return err
 	})
-}
-
-// TestAgentAway: without an agent (its image is missing, say) CoreDNS and pods outside of the mesh start. A
-// pod of the mesh waits for the agent, and is told why it does not start.
-func TestAgentAway(t *testing.T) {
-	in, out := namespace(t, true), namespace(t, false)
-	start(t, pod{namespace: in, name: "before", node: nodeA})
-	enrolled(t, in, "before")
-	const patch = `{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":%s}}}}}`
-	t.Cleanup(func() { agentsRun(context.Background(), t, fmt.Sprintf(patch, "null")) })
-	kubectl(t, "-n", "ambit-system", "patch", "daemonset", "ambit-agent", "--type=merge", "-p", fmt.Sprintf(patch, `"none"`))
-	awaitThat(t, time.Minute, "no agent", func() error {
-		out, err := c.Kubectl(t.Context(), "-n", "ambit-system", "get", "pods", "-l", "app.kubernetes.io/name=ambit-agent", "-o", "name")
-		if err == nil && out != "" {
-			err = fmt.Errorf("still there: %s", out)
-		}
-		return err
-	})
-	kubectl(t, "-n", "kube-system", "delete", "pods", "-l", "k8s-app=kube-dns")
-	kubectl(t, "-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s")
-	start(t, pod{namespace: out, name: "outside", node: nodeA})
-
-	applyYAML(t, pod{namespace: in, name: "held", node: nodeA, account: "default"}.yaml())
-	awaitThat(t, 100*time.Second, "reason why the pod does not start", func() error {
-		why, err := c.Kubectl(t.Context(), "-n", in, "get", "events", "--field-selector", "involvedObject.name=held,reason=FailedCreatePodSandBox", "-o", "jsonpath={.items[*].message}")
-		if err == nil && !strings.Contains(why, "ambit") {
-			err = fmt.Errorf("events: %q", why)
-		}
-		return err
-	})
-	if phase := kubectl(t, "-n", in, "get", "pod", "held", "-o", "jsonpath={.status.phase}"); phase != "Pending" {
-		t.Errorf("the pod that waits for the agent is %s", phase)
-	}
-	agentsRun(t.Context(), t, fmt.Sprintf(patch, "null"))
-	kubectl(t, "-n", in, "wait", "--for=condition=Ready", "pod/held", "--timeout=120s")
-	enrolled(t, in, "held")
 }
 
 func agentsRun(ctx context.Context, t *testing.T, patch string) {

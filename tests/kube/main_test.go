@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -109,20 +110,14 @@ func cacheDir() (build.Cache, error) {
 	return build.Cache{Root: root, Dir: dir, Log: log}, err
 }
 
-// install does what a user does, with the images that `make images` wrote.
+// install does what a user does.
 func install(ctx context.Context) error {
 	begin := time.Now()
-	images, err := filepath.Glob("../../dist/images/*.tar")
-	if err != nil || len(images) == 0 {
-		return fmt.Errorf("no images in dist/images: make images (%w)", err)
-	}
-	for _, f := range images {
-		if err := c.Import(ctx, f); err != nil {
-			return err
-		}
+	if err := ours.load(ctx); err != nil {
+		return err
 	}
 	imported := time.Since(begin)
-	if err := apply(ctx); err != nil {
+	if err := ours.apply(ctx); err != nil {
 		return err
 	}
 	if err := ready(ctx); err != nil {
@@ -130,12 +125,6 @@ func install(ctx context.Context) error {
 	}
 	fmt.Printf("the mesh is installed: images %.1f s, all ready after %.1f s\n", imported.Seconds(), time.Since(begin).Seconds())
 	return nil
-}
-
-// apply is also the upgrade.
-func apply(ctx context.Context) error {
-	_, err := c.Kubectl(ctx, "apply", "--server-side", "-f", "../../manifests/")
-	return err
 }
 
 func ready(ctx context.Context) error {
@@ -163,17 +152,24 @@ func describe() string {
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
-// ambit builds the command line once and runs it in the control machine's network.
+// commandLine builds the command line once, with the images' flags: most of it is compiled already.
+var commandLine = sync.OnceValues(func() (string, error) {
+	exe := filepath.Join(c.Dir, "ambit")
+	cmd := exec.Command("nice", "go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", exe, "./cmd/ambit")
+	cmd.Dir = "../.."
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOAMD64=v1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build ambit: %w\n%s", err, out)
+	}
+	return exe, nil
+})
+
+// ambit runs the command line in the control machine's network.
 func ambit(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	exe := filepath.Join(c.Dir, "ambit")
-	if _, err := os.Stat(exe); err != nil {
-		cmd := exec.CommandContext(t.Context(), "nice", "go", "build", "-o", exe, "./cmd/ambit")
-		cmd.Dir = "../.."
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build ambit: %v\n%s", err, out)
-		}
+	exe, err := commandLine()
+	if err != nil {
+		t.Fatal(err)
 	}
 	cmd := c.Control.EnterNet(append([]string{exe}, args...)...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig())

@@ -10,6 +10,7 @@ import (
 // TestSmoke is the way of a user: label a namespace, look at traffic, write a policy, demand mutual TLS,
 // upgrade.
 func TestSmoke(t *testing.T) {
+	newer := another(t, "v0.1.1-test")
 	shop, other := namespace(t, false), namespace(t, false)
 	probes := `readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}, livenessProbe: {tcpSocket: {port: 9090}, periodSeconds: 1}, startupProbe: {exec: {command: [/work, get, "http://127.0.0.1:8080/healthz"]}, periodSeconds: 1}`
 	start(t, pod{namespace: shop, name: "client", node: nodeA}, pod{namespace: shop, name: "server", node: nodeB, more: probes}, pod{namespace: other, name: "stranger", node: nodeA})
@@ -63,16 +64,11 @@ spec:
 		staysReady(t, shop, "server", 6*time.Second)
 	})
 	t.Run("upgrade", func(t *testing.T) {
-		generations := func() string {
-			return kubectl(t, "-n", "ambit-system", "get", "deployments,daemonsets,services,serviceaccounts", "-o", `jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.generation} {.metadata.uid}{"\n"}{end}`)
-		}
-		before := generations()
-		if err := apply(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if after := generations(); after != before {
-			t.Errorf("applied again, it changed:\n%s\n%s", before, after)
-		}
+		begin := time.Now()
+		to := newer(t)
+		t.Logf("waited %.1f s for another version to be built", time.Since(begin).Seconds())
+		upgrade(t, shop, other, to)
+		sameAgain(t, to)
 	})
 	t.Run("unlabelled", func(t *testing.T) {
 		kubectl(t, "-n", shop, "delete", "peerauthentication", "default")

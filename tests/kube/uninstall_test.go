@@ -19,8 +19,7 @@ func TestUninstall(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	kubectl(t, "-n", "ambit-system", "delete", "daemonset", "ambit-agent", "--cascade=foreground", "--timeout=120s")
-	kubectl(t, "delete", "-f", "../../manifests/ambit.yaml", "--timeout=120s", "--ignore-not-found")
+	uninstall(t)
 	kubectl(t, "-n", ns, "get", "authorizationpolicies/mine", "httproutes/mine")
 	answers(t, ns, "client", "http://server/")
 	if err := marked(t, ns, "client", ""); err != nil {
@@ -41,4 +40,11 @@ func TestUninstall(t *testing.T) {
 	}
 	start(t, pod{namespace: ns, name: "later", node: nodeA})
 	answers(t, ns, "later", "http://server/")
+}
+
+// uninstall does what the pages say.
+func uninstall(t *testing.T) {
+	t.Helper()
+	kubectl(t, "-n", "ambit-system", "delete", "daemonset", "ambit-agent", "--cascade=foreground", "--timeout=120s")
+	kubectl(t, "delete", "-f", "../../manifests/ambit.yaml", "--timeout=120s", "--ignore-not-found")
 }

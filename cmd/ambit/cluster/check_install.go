@@ -19,7 +19,7 @@ func (c *Cluster) checkInstall(ctx context.Context) ([]Line, error) {
 		return nil, fmt.Errorf("look for namespace %s: %w", Namespace, err)
 	}
 	var out []Line
-	for _, look := range []func(context.Context) ([]Line, error){c.checkController, c.checkRoot, c.checkFence, c.checkSets} {
+	for _, look := range []func(context.Context) ([]Line, error){c.checkController, c.checkRoot, c.checkFence, c.checkSets, c.checkLeft} {
 		lines, err := look(ctx)
 		if err != nil {
 			return out, err

@@ -33,7 +33,7 @@ func meta(namespace, name string, labels map[string]string) metav1.ObjectMeta {
 func clusterOf(t *testing.T, yamls string, objects ...runtime.Object) *Cluster {
 	t.Helper()
 	kinds := map[schema.GroupVersionResource]string{definitions: "CustomResourceDefinitionList"}
-	for _, k := range slices.Concat(judged, ours) {
+	for _, k := range slices.Concat(judged, ours, inNamespace) {
 		kinds[k] = k.Resource + "List"
 	}
 	var dynamic []runtime.Object

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,12 +29,12 @@ func get(url string, timeout time.Duration) error {
 
 const patience = 10 * time.Second
 
-// load connects again and again, without waiting for the connections before.
-func load(address string, length, every time.Duration) error {
+// load connects again and again, without waiting for the connections before, until the time is over or ctx ends.
+func load(ctx context.Context, address string, length, every time.Duration) error {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	failed, n := map[string]int{}, 0
-	for end := time.Now().Add(length); time.Now().Before(end); time.Sleep(every) {
+	for end := time.Now().Add(length); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(every) {
 		n++
 		all.Go(func() {
 			if err := once(address); err != nil {
@@ -87,14 +88,15 @@ func ping(c net.Conn) error {
 	return nil
 }
 
-func hold(address string, length time.Duration) error {
+// hold uses one connection until the time is over or ctx ends.
+func hold(ctx context.Context, address string, length time.Duration) error {
 	c, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	begin, n := time.Now(), 0
-	for ; time.Since(begin) < length; time.Sleep(20 * time.Millisecond) {
+	for ; time.Since(begin) < length && ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
 		if err := ping(c); err != nil {
 			return fmt.Errorf("after %v: %w", time.Since(begin).Round(time.Millisecond), err)
 		}
@@ -102,4 +104,15 @@ func hold(address string, length time.Duration) error {
 	}
 	fmt.Printf("pings=%d\n", n)
 	return nil
+}
+
+// peer connects and says who it believes to talk to.
+func peer(address string) error {
+	c, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	fmt.Println(c.RemoteAddr()) // of getpeername
+	return ping(c)
 }

@@ -5,17 +5,23 @@
 //	work get URL [TIMEOUT]            one GET; the body on standard output
 //	work load ADDRESS FOR [EVERY]     a new connection each EVERY, echoed; what failed, and how often
 //	work hold ADDRESS FOR             one connection, used all the time; fails if it ends before
+//	work peer ADDRESS                 one connection; getpeername's answer
 //	work lookup NAME                  addresses of a name
 //	work sign TOKEN-FILE ADDRESS ROOT IDENTITY     a certificate from the mesh's CA
 //	work patch TOKEN-FILE ADDRESS ROOT PATH JSON   a merge patch at the API server; its status
 //	work webhook                      an admission webhook on :8443
 //	work sleep FOR
+//
+// SIGTERM ends load and hold as if the time were over.
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 )
 
@@ -31,9 +37,11 @@ func main() {
 	case "get":
 		err = get(args[0], duration(args[1], 5*time.Second))
 	case "load":
-		err = load(args[0], duration(args[1], time.Second), duration(args[2], 20*time.Millisecond))
+		err = load(untilTold(), args[0], duration(args[1], time.Second), duration(args[2], 20*time.Millisecond))
 	case "hold":
-		err = hold(args[0], duration(args[1], time.Second))
+		err = hold(untilTold(), args[0], duration(args[1], time.Second))
+	case "peer":
+		err = peer(args[0])
 	case "lookup":
 		var all []string
 		all, err = net.LookupHost(args[0])
@@ -52,6 +60,12 @@ func main() {
 	if err != nil {
 		fail(err)
 	}
+}
+
+// untilTold ends at SIGTERM.
+func untilTold() context.Context {
+	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	return ctx
 }
 
 func duration(s string, otherwise time.Duration) time.Duration {
