@@ -1,9 +1,11 @@
 package loop
 
 import (
+	"cmp"
 	"net"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -43,54 +45,51 @@ func settled(t *testing.T, e *Engine, n int) {
 	})
 }
 
-// lasting opens n tunnels that last, each of which has carried a byte back.
-func lasting(t *testing.T, n int) (sides []*side, conns []net.Conn) {
+// lasting opens n tunnels that last, each of which has carried a byte back. judge judges at the far end.
+func lasting(t *testing.T, n int, judge func(*engine.Record) (reason.Reason, bool)) (client, server *side, conns []net.Conn) {
 	t.Helper()
-	app := enginetest.ServeTCP(t, enginetest.Echo)
-	to, sides := through(t, app, true)
-	request := &hbone.Request{Authority: app.String(), Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"}
-	accept := sides[0].d.Accept
-	sides[0].d.Accept = func(r *engine.Record) engine.Plan {
-		p := accept(r)
-		p.Dial.Request, r.Trace, r.State = request, request.Traceparent, r
-		return p
+	app, ca := enginetest.ServeTCP(t, enginetest.Echo), testca.New(t)
+	client, server = newSide(t, ca, "client"), newSide(t, ca, "server")
+	server.d.Judge = judge
+	server.d.Tunnel = func(*engine.Record) engine.Plan {
+		return engine.Plan{Action: engine.Deliver, Dial: engine.Dial{To: app, Pod: server.pod}}
 	}
+	to, peers := server.listen(t, engine.HBONE), []string{server.pod.Identity.String()}
+	client.d.Accept = func(r *engine.Record) engine.Plan {
+		r.Trace, r.State = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", r.Pod
+		return engine.Plan{Action: engine.Tunnel, Dial: engine.Dial{To: to, Peers: peers,
+			Request: &hbone.Request{Authority: app.String(), Traceparent: r.Trace}}}
+	}
+	from := client.listen(t, engine.Outbound)
 	for range n {
-		conns = append(conns, enginetest.Connect(t, to))
+		conns = append(conns, enginetest.Connect(t, from))
 		exchange(t, conns[len(conns)-1], 1)
 	}
-	return sides, conns
+	return client, server, conns
 }
 
-// TestKeptFlows: a connection whose record was kept is shown, judged, killed and closed like any other, and goes
-// on in between.
+// TestKeptFlows: a connection whose record was kept goes on, and is shown, judged, killed and closed like any
+// other.
 func TestKeptFlows(t *testing.T) {
-	sides, conns := lasting(t, 3)
-	for _, s := range sides {
-		// The one that made the connection has a handshake to tell of, so its record stays whole.
-		settled(t, s.Engine, map[bool]int{true: 2, false: 3}[s == sides[0]])
-	}
+	var forbidden atomic.Uint64
+	client, server, conns := lasting(t, 3, func(r *engine.Record) (reason.Reason, bool) {
+		return reason.PolicyChanged, r.ID != forbidden.Load() || r.Peer.IsZero()
+	})
+	settled(t, client.Engine, 2) // the first one has a handshake to tell of, so its record stays whole
+	settled(t, server.Engine, 3)
 	for _, c := range conns {
 		exchange(t, c, 1)
 	}
-	client, server := sides[0], sides[1]
-	var shown []*engine.Record
-	server.Each(func(r *engine.Record) bool {
-		shown = append(shown, new(*r))
-		return true
-	})
+	shown := shownBy(server.Engine)
 	if len(shown) != 3 {
 		t.Fatalf("%d connections are shown", len(shown))
 	}
-	slices.SortFunc(shown, func(a, b *engine.Record) int { return int(a.ID) - int(b.ID) })
 	for _, r := range shown {
 		if r.Kind != engine.HBONE || r.Peer != client.pod.Identity || r.Pod != server.pod || r.Sent.Load() != 2 || r.Received.Load() != 2 || r.First <= 0 {
 			t.Errorf("%+v", r)
 		}
 	}
-	server.d.Judge = func(r *engine.Record) (reason.Reason, bool) {
-		return reason.PolicyChanged, r.ID != shown[0].ID || r.Peer != client.pod.Identity
-	}
+	forbidden.Store(shown[0].ID)
 	server.Recheck()
 	if r := <-server.closed; r.ID != shown[0].ID || r.Reason != reason.PolicyChanged || r.Source != shown[0].Source || r.Ended <= 0 {
 		t.Errorf("judged again: %+v", r)
@@ -99,18 +98,30 @@ func TestKeptFlows(t *testing.T) {
 	if r := <-server.closed; r.ID != shown[1].ID || r.Reason != reason.Drain || r.Sent.Load() != 2 {
 		t.Errorf("killed: %+v", r)
 	}
-	conns[2].Close()
+	for _, c := range conns {
+		c.Close()
+	}
 	if r := <-server.closed; r.ID != shown[2].ID || r.Reason != reason.None || r.Received.Load() != 2 || r.Attempt.Dial.Pod != server.pod {
 		t.Errorf("closed: %+v", r)
 	}
 	for range conns {
-		if r := <-client.closed; r.Trace == "" || r.State == nil || r.Attempt.Dial.Peers == nil {
+		if r := <-client.closed; r.Trace == "" || r.State != client.pod || r.Attempt.Dial.Peers == nil {
 			t.Errorf("%+v", r)
 		}
 	}
-	for _, s := range sides {
-		enginetest.Eventually(t, "nothing is left", func() bool { return s.flows.live() == 0 })
+	for _, s := range []*side{client, server} {
+		enginetest.Eventually(t, "nothing is left", func() bool { return len(s.flows.appendTo(nil)) == 0 })
 	}
+}
+
+// shownBy returns what Each shows, the oldest first.
+func shownBy(e *Engine) (all []*engine.Record) {
+	e.Each(func(r *engine.Record) bool {
+		all = append(all, new(*r))
+		return true
+	})
+	slices.SortFunc(all, func(a, b *engine.Record) int { return cmp.Compare(a.ID, b.ID) })
+	return all
 }
 
 // yes allows everything and remembers nothing.
