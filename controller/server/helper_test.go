@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,7 +35,13 @@ type controller struct {
 	mutate func(*Config)
 	server *Server
 	stop   func()
+	ahead  atomic.Int64 // ns; how far its clock, and its callers', is before the machine's
 }
+
+func (c *controller) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+// pass lets time pass.
+func (c *controller) pass(d time.Duration) { c.ahead.Add(int64(d)) }
 
 func startController(t testing.TB, mutate func(*Config)) *controller {
 	t.Helper()
@@ -53,8 +60,8 @@ func (c *controller) run() *controller {
 			return objects.NewDirectory(filepath.Join(c.dir, "objects"), objects.Options{Epoch: epoch, Settle: 10 * time.Millisecond, Rescan: 200 * time.Millisecond})
 		},
 		Listen: c.addr, StateDir: filepath.Join(c.dir, "state"), ServerNames: []string{"127.0.0.1", "localhost"},
-		Log:      slog.New(slog.NewTextHandler(c.t.Output(), nil)),
-		Captures: xds.CaptureOptions{StartGrace: 300 * time.Millisecond, OrphanGrace: 500 * time.Millisecond, AckWait: 10 * time.Second},
+		Log: slog.New(slog.NewTextHandler(c.t.Output(), nil)), Now: c.now,
+		Captures: xds.CaptureOptions{StartGrace: 300 * time.Millisecond, OrphanGrace: 500 * time.Millisecond, AckWait: time.Minute},
 	}
 	if c.mutate != nil {
 		c.mutate(&cfg)
@@ -136,12 +143,12 @@ func (c *controller) join(name string) *machine {
 }
 
 func joinTLS(c *controller) credentials.TransportCredentials {
-	return credentials.NewTLS(identity.JoinConfig(identity.Pool(c.server.ca.Roots()), []string{identity.Controller(td).String()}, time.Now))
+	return credentials.NewTLS(identity.JoinConfig(identity.Pool(c.server.ca.Roots()), []string{identity.Controller(td).String()}, c.now))
 }
 
-func certTLS(cert *identity.Cert) credentials.TransportCredentials {
+func (c *controller) certTLS(cert *identity.Cert) credentials.TransportCredentials {
 	get := func() (*identity.Cert, error) { return cert, nil }
-	return credentials.NewTLS(identity.ClientConfig(get, []string{identity.Controller(td).String()}, time.Now))
+	return credentials.NewTLS(identity.ClientConfig(get, []string{identity.Controller(td).String()}, c.now))
 }
 
 // ask requests a certificate for uri.
@@ -173,7 +180,7 @@ func (c *controller) askCSR(creds credentials.TransportCredentials, token, csr, 
 		c.t.Fatal(err)
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if token != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
@@ -192,7 +199,7 @@ func (m *machine) connect() *machine {
 	addr := m.c.addr
 	cl, err := client.NewClient(client.ClientConfig{
 		Dial: func(context.Context) (*grpc.ClientConn, error) {
-			return grpc.NewClient(addr, append(client.DialOptions(), grpc.WithTransportCredentials(certTLS(m.cert)))...)
+			return grpc.NewClient(addr, append(client.DialOptions(), grpc.WithTransportCredentials(m.c.certTLS(m.cert)))...)
 		},
 		Node: &discovery.Node{Id: "ztunnel~127.0.0.1~" + m.name + ".ambit~ambit.svc.cluster.local"}, Store: m.store,
 		OnPlain: func(uid string) { m.mu.Lock(); defer m.mu.Unlock(); m.plain[uid] = true }, MaxBackoff: 50 * time.Millisecond,
@@ -224,10 +231,10 @@ func (m *machine) hbone(uid string) bool {
 // until waits for what must come about; the limit is only for a test that fails.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	t.Fatalf("not in 20 s: %s", what)
+	t.Fatalf("not in a minute: %s", what)
 }

@@ -29,11 +29,15 @@ func TestReconnectBringsDifferencesAndRemovals(t *testing.T) {
 	until(t, "synced", func() bool { return m.store.Snapshot().Synced() && m.store.Snapshot().Workload(uidOf("gone")) != nil })
 	m.stop()
 	count := changes(m)
+	version := func() string { return c.server.mesh.Resource(xds.AddressType, uidOf("b")).Version }
+	before := version()
 	c.drop("gone.yaml")
 	c.put("b.yaml", podYAML("b", "n1", "10.0.0.22"))
-	until(t, "the controller has noticed", func() bool { return c.server.cache.Len(xds.AddressType) == 2 })
+	until(t, "the controller has noticed", func() bool {
+		return c.server.cache.Len(xds.AddressType) == 2 && version() != before
+	})
 	m.connect()
-	until(t, "the removal", func() bool { return m.store.Snapshot().Workload(uidOf("gone")) == nil })
+	until(t, "the removal", func() bool { return m.store.Snapshot().Workload(uidOf("gone")) == nil && count() > 0 })
 	if n := count(); n != 2 {
 		t.Errorf("a reconnect brought %d resources, want the changed one and the removed one", n)
 	}
@@ -138,7 +142,7 @@ func plainSeen(m *machine, uid string) func() bool {
 func TestRestartsNeverMakeACapturedPodPlain(t *testing.T) {
 	for name, lose := range map[string]bool{"with its claims": false, "without its claims": true} {
 		t.Run(name, func(t *testing.T) {
-			c := startController(t, func(cfg *Config) { cfg.Captures.StartGrace = 2 * time.Second })
+			c := startController(t, func(cfg *Config) { cfg.Captures.StartGrace, cfg.Captures.OrphanGrace = time.Hour, time.Hour })
 			c.put("a.yaml", podYAML("a", "n1", "10.0.0.1"))
 			c.run()
 			m1, m2 := c.join("n1").connect(), c.join("n2").connect()
@@ -157,6 +161,10 @@ func TestRestartsNeverMakeACapturedPodPlain(t *testing.T) {
 			until(t, "the other proxy is back", func() bool { return len(c.server.Status().Proxies) == 1 })
 			m1.connect()
 			m1.client.SetCaptured([]string{uidOf("a")})
+			until(t, "claimed again", func() bool { return len(c.server.Status().Proxies) == 2 && c.server.caps.Captured() == 1 })
+			if lose {
+				c.pass(61 * time.Minute) // nobody is told of workloads before
+			}
 			until(t, "announced again", func() bool {
 				return m1.client.Announced(uidOf("a")) && m2.store.Snapshot().Workload(uidOf("b")) != nil
 			})
@@ -205,14 +213,14 @@ func TestPodOfTheSameNameIsNotTakenForItsPredecessor(t *testing.T) {
 }
 
 func TestRetirementWaitsForAProxyThatWasJustLost(t *testing.T) {
-	c := startController(t, func(cfg *Config) { cfg.Captures.StartGrace = 1500 * time.Millisecond })
+	c := startController(t, func(cfg *Config) { cfg.Captures.StartGrace = time.Hour })
 	c.put("a.yaml", podYAML("a", "n1", "10.0.0.1"))
 	c.run()
 	m1, m2 := c.join("n1").connect(), c.join("n2").connect()
 	until(t, "both are connected", func() bool { return m1.store.Snapshot().Synced() && m2.store.Snapshot().Synced() })
 	m1.client.SetCaptured([]string{uidOf("a")})
 	until(t, "announced", func() bool { return m1.client.Announced(uidOf("a")) && m2.hbone(uidOf("a")) })
-	time.Sleep(1500 * time.Millisecond) // past the start
+	c.pass(61 * time.Minute) // past the start
 	m2.stop()
 	until(t, "gone", func() bool { return len(c.server.Status().Proxies) == 1 })
 	m1.client.SetCaptured(nil)
