@@ -68,7 +68,7 @@ func (c *cluster) start() {
 // until waits for a view whose only pod is as wanted.
 func (c *cluster) until(what string, ok func(Pod) bool) Pod {
 	c.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		c.mu.Lock()
 		if n := len(c.views); n > 0 && len(c.views[n-1].Pods) == 1 && ok(c.views[n-1].Pods[0]) {
 			defer c.mu.Unlock()

@@ -73,7 +73,7 @@ func (h *host) text(path string) string {
 
 func (h *host) until(what string, ok func() bool) {
 	h.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			h.Fatalf("never: %s", what)
 		}

@@ -222,7 +222,7 @@ func TestRun(t *testing.T) {
 	go func() { done <- d.w.Run(ctx) }()
 	d.change(func(p *agent.PodStatus) { p.Actual, p.Captured = agent.ActualEnrolled, true })
 	d.w.Changed()
-	for end := time.Now().Add(20 * time.Second); d.annotation("a") != Enabled; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); d.annotation("a") != Enabled; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("never written")
 		}

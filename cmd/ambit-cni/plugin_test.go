@@ -108,7 +108,7 @@ func (n *node) serve() {
 		}
 	})
 	n.Cleanup(func() { cancel(); wg.Wait() })
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		if c, err := net.Dial("unix", filepath.Join(n.dir, cni.SocketName)); err == nil {
 			c.Close()
 			return
@@ -139,7 +139,7 @@ func TestAddHoldsListedNamespaces(t *testing.T) {
 		out, err = n.run("ADD", prevResult)
 		done <- err
 	}()
-	for end := time.Now().Add(10 * time.Second); len(n.mesh.all()) == 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); len(n.mesh.all()) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the agent was never asked")
 		}

@@ -85,7 +85,7 @@ func TestTokenRootAndRotationOfARunningController(t *testing.T) {
 	rotate := func(step string) (out string, err error) {
 		return command(t.Context(), "root", "rotate", "--state-dir", state, "--step", step)
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if _, err = rotate("prepare"); err == nil || time.Now().After(end) {
 			break
 		}

@@ -100,7 +100,7 @@ func (c *cluster) toldAll() []string {
 
 func (c *cluster) until(what string, ok func() bool) {
 	c.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			c.Fatalf("never: %s; problems: %v; told: %v", what, c.src.Problems(), c.toldAll())
 		}

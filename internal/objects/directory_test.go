@@ -80,7 +80,7 @@ func (w *world) remove(name string) {
 // until waits for what must come true.
 func (w *world) until(what string, ok func() bool) {
 	w.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.Fatalf("never: %s; problems: %v", what, w.dir.Problems())
 		}

@@ -97,7 +97,7 @@ func (c *controller) stream(t *testing.T) *played {
 	case p := <-c.streams:
 		p.t = t
 		return p
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no stream")
 		return nil
 	}
@@ -106,7 +106,7 @@ func (c *controller) stream(t *testing.T) *played {
 // next returns the next request of a type.
 func (p *played) next(typeURL string) *discovery.DeltaDiscoveryRequest {
 	p.t.Helper()
-	for timeout := time.After(20 * time.Second); ; {
+	for timeout := time.After(time.Minute); ; {
 		select {
 		case r, ok := <-p.reqs:
 			if !ok {

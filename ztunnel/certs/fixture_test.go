@@ -107,7 +107,7 @@ func begin(t *testing.T, ca *certstest.CA) *fixture {
 // await waits for a certificate that is good now.
 func (x *fixture) await(t *testing.T, id identity.ID) *identity.Cert {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		c, ready := x.Get(id)
 		if c != nil {
@@ -126,7 +126,7 @@ func (x *fixture) await(t *testing.T, id identity.ID) *identity.Cert {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("did not happen: %s", what)
 		}

@@ -112,7 +112,7 @@ func run(t *testing.T, h Handler) (*Client, *net.UnixListener) {
 
 func accept(t *testing.T, l *net.UnixListener) *agent {
 	t.Helper()
-	if err := l.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := l.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	c, err := l.AcceptUnix()
@@ -131,7 +131,7 @@ func accept(t *testing.T, l *net.UnixListener) *agent {
 
 func (a *agent) read(m proto.Message) []int {
 	a.t.Helper()
-	if err := a.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := a.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		a.t.Fatal(err)
 	}
 	b, fds, bad, err := receive(a.UnixConn)

@@ -53,7 +53,7 @@ func serve(streams <-chan httpstream.Stream) {
 		select {
 		case s := <-streams:
 			pair[s.Headers().Get(corev1.StreamType)] = s
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			return
 		}
 	}

@@ -58,7 +58,7 @@ func TestLoopCountsCallsAndFailures(t *testing.T) {
 
 func finished(t *testing.T, call func(string, any, any), loop Ref) Report {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		var r Report
 		if call("LoopReport", &loop, &r); !r.Running {
 			return r
@@ -88,7 +88,7 @@ func TestHalfCloseBothWays(t *testing.T) {
 			t.Errorf("%s: answer %+v", kind, a)
 		}
 		var st ListenerStats
-		for deadline := time.Now().Add(10 * time.Second); st.Active > 0 || st.Received < 5; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); st.Active > 0 || st.Received < 5; time.Sleep(time.Millisecond) {
 			if call("Stats", &Ref{l.ID}, &st); time.Now().After(deadline) {
 				t.Fatalf("%s: stats %+v", kind, st)
 			}
