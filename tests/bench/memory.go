@@ -5,17 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ambitmesh/ambit/tests/bench/load"
 	"github.com/ambitmesh/ambit/tests/bench/report"
 )
-
-const settle = 2 * time.Second // for what a start or a burst leaves behind to be collected
 
 // memory measures resident memory of the proxies at rest and with idle connections, each chain in a fresh
 // lab: a proxy that has just moved gigabytes is not at rest.
@@ -60,28 +55,28 @@ func (r *runner) idle(ctx context.Context, name string, p plan) (err error) {
 		return nil // told already
 	}
 	c := w.chain(name)
-	rest, err := resting(ctx, c.proxies)
+	early, rest, err := settled(ctx, c.proxies)
 	if err != nil {
 		return err
 	}
-	r.add(0, memorySample(name, 0, "resident", "MB", rest/1e6))
+	r.add(0, memorySample(name, 0, "resident", "MB", rest.all/1e6), memorySample(name, 0, report.Unsettled, "MB", early.all/1e6))
 	for _, n := range r.o.idle {
 		actual := min(n, most(c))
 		h, err := w.hold(ctx, c, actual)
 		if err != nil {
 			return err
 		}
-		full, err := resting(ctx, c.proxies)
+		early, full, err := settled(ctx, c.proxies)
 		h.release()
 		if err != nil {
 			return err
 		}
-		each := (full - rest) / 1e3 / float64(actual) / float64(len(c.proxies))
+		each := (full.own - rest.own) / 1e3 / float64(actual) / float64(len(c.proxies))
 		r.add(0, memorySample(name, n, "each", "KB", each))
 		if actual == n {
-			r.add(0, memorySample(name, n, "resident", "MB", full/1e6))
+			r.add(0, memorySample(name, n, "resident", "MB", full.all/1e6), memorySample(name, n, report.Unsettled, "MB", early.all/1e6))
 		}
-		say("%s, %d idle connections: %.1f MB, %.2f KB for each in each proxy", name, actual, full/1e6, each)
+		say("%s, %d idle connections: %.1f MB (%.1f after 2 s), %.2f KB for each in each proxy", name, actual, full.all/1e6, early.all/1e6, each)
 	}
 	return nil
 }
@@ -107,35 +102,4 @@ func memoryName(conns int) string {
 
 func memorySample(chain string, conns int, metric, unit string, v float64) report.Sample {
 	return report.Sample{Workload: memoryName(conns), Chain: chain, Metric: metric, Unit: unit, Value: v}
-}
-
-// resting waits a moment and sums the resident bytes of all processes of cgroups.
-func resting(ctx context.Context, cgroups []string) (float64, error) {
-	select {
-	case <-ctx.Done():
-		return 0, fmt.Errorf("wait for quiet: %w", ctx.Err())
-	case <-time.After(settle):
-	}
-	sum := 0.0
-	for _, dir := range cgroups {
-		pids, err := pidsIn(dir)
-		if err != nil {
-			return 0, err
-		}
-		if len(pids) == 0 {
-			return 0, fmt.Errorf("no process in %s", dir)
-		}
-		for _, pid := range pids {
-			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-			if err != nil {
-				return 0, fmt.Errorf("read memory: %w", err)
-			}
-			kb, ok := load.Field(string(b), "VmRSS:")
-			if !ok {
-				return 0, fmt.Errorf("process %d has no resident memory", pid)
-			}
-			sum += kb * 1024
-		}
-	}
-	return sum, nil
 }

@@ -82,7 +82,9 @@ they start) from the end of the warm-up to the end of the run. "Added p50" is p5
 The mesh has policy, STRICT mutual TLS, metrics and access log on; nginx, haproxy and Envoy have no access log. All proxies use
 TLS 1.3, ECDSA P-256 and AES-128-GCM; the mesh's key exchange is X25519MLKEM768 unless said, the others' X25519. All others have
 one worker. Nginx, haproxy and Envoy resume sessions; they make a TLS connection for each connection, the mesh shares tunnels.
-Resident memory counts a file that several processes map for each of them.
+Resident memory counts a file that several processes map for each of them. It is taken once it has not fallen for 12 s, after 90 s
+at the latest: proxies give back what a start or a crowd of connections took a little later. What it was after 2 s stands beside it.
+What one of many idle connections takes is without the program's file.
 Debian's nginx and haproxy are unpacked below ` + "`dist/bench/peers`" + ` where the machine lacks them; nothing is installed. Three more are
 measured where the environment names their programs:
 

@@ -34,6 +34,9 @@ func More(metric string) bool {
 	return metric == "rate" || metric == "throughput" || metric == "bulk meanwhile"
 }
 
+// Unsettled is the metric of memory 2 s after a start or a crowd's connections, before any of it is given back.
+const Unsettled = "resident after 2 s"
+
 // What snapshots are full of, and what is measured with them.
 const (
 	Workloads     = "workloads"
