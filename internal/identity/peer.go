@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Why a peer's certificate was refused; compare with errors.Is.
@@ -51,26 +50,6 @@ func ParseNodeURI(uri string) (trustDomain, node string, err error) {
 		return "", "", fmt.Errorf("%q is not a node's identity: %w", uri, ErrNoIdentity)
 	}
 	return p[0], p[2], nil
-}
-
-// verifyChain checks that chain (leaf first) leads to roots at now.
-func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
-	if len(chain) == 0 {
-		return fmt.Errorf("no certificate: %w", ErrUntrusted)
-	}
-	leaf := chain[0]
-	if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
-		return fmt.Errorf("valid %s to %s: %w", leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339), ErrExpired)
-	}
-	between := x509.NewCertPool()
-	for _, c := range chain[1:] {
-		between.AddCert(c)
-	}
-	_, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUntrusted, err)
-	}
-	return nil
 }
 
 // checkDomain accepts workloads of one trust domain.

@@ -10,6 +10,11 @@ import (
 // trustDomain. All checks are made in VerifyConnection: a resumed session is checked like a new one. No
 // session tickets are given; whoever lets it keeps their keys to c and to c's roots.
 func ServerConfig(c *Cert, trustDomain string, now func() time.Time) *tls.Config {
+	return (*Verified)(nil).ServerConfig(c, trustDomain, now)
+}
+
+// ServerConfig is the function of that name, with a memory of the chains that were verified.
+func (v *Verified) ServerConfig(c *Cert, trustDomain string, now func() time.Time) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             []string{"h2"},
@@ -18,7 +23,7 @@ func ServerConfig(c *Cert, trustDomain string, now func() time.Time) *tls.Config
 		SessionTicketsDisabled: true,
 		Certificates:           []tls.Certificate{c.TLS},
 		VerifyConnection: func(s tls.ConnectionState) error {
-			return verify(s, c.Roots, now(), func(l *x509.Certificate) error { return checkDomain(l, trustDomain) })
+			return v.verify(s, c.Roots, now(), func(l *x509.Certificate) error { return checkDomain(l, trustDomain) })
 		},
 	}
 }
@@ -37,7 +42,8 @@ func NodeServerConfig(get func() (*Cert, error), now func() time.Time) *tls.Conf
 				if len(s.PeerCertificates) == 0 {
 					return nil
 				}
-				return verifyChain(s.PeerCertificates, c.Roots, now())
+				_, err := verifyChain(s.PeerCertificates, c.Roots, now())
+				return err
 			},
 		}
 	}
@@ -61,15 +67,20 @@ func perConnection(get func() (*Cert, error), base func(*Cert) *tls.Config) *tls
 // ClientConfig is the calling side of a tunnel: TLS 1.3, ALPN h2, no server name, and a peer whose only
 // URI SAN is one of want. want is kept.
 func ClientConfig(get func() (*Cert, error), want []string, now func() time.Time) *tls.Config {
-	return clientConfig(get, nil, want, now)
+	return (*Verified)(nil).ClientConfig(get, want, now)
+}
+
+// ClientConfig is the function of that name, with a memory of the chains that were verified.
+func (v *Verified) ClientConfig(get func() (*Cert, error), want []string, now func() time.Time) *tls.Config {
+	return v.clientConfig(get, nil, want, now)
 }
 
 // JoinConfig is a caller that has no certificate yet: it checks the peer against roots and want only.
 func JoinConfig(roots *x509.CertPool, want []string, now func() time.Time) *tls.Config {
-	return clientConfig(nil, roots, want, now)
+	return (*Verified)(nil).clientConfig(nil, roots, want, now)
 }
 
-func clientConfig(get func() (*Cert, error), roots *x509.CertPool, want []string, now func() time.Time) *tls.Config {
+func (v *Verified) clientConfig(get func() (*Cert, error), roots *x509.CertPool, want []string, now func() time.Time) *tls.Config {
 	c := &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: []string{"h2"},
@@ -86,7 +97,7 @@ func clientConfig(get func() (*Cert, error), roots *x509.CertPool, want []string
 			}
 			trust = own.Roots
 		}
-		return verify(s, trust, now(), func(l *x509.Certificate) error { return checkWanted(l, want) })
+		return v.verify(s, trust, now(), func(l *x509.Certificate) error { return checkWanted(l, want) })
 	}
 	if get != nil {
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -100,8 +111,8 @@ func clientConfig(get func() (*Cert, error), roots *x509.CertPool, want []string
 	return c
 }
 
-func verify(s tls.ConnectionState, roots *x509.CertPool, now time.Time, who func(*x509.Certificate) error) error {
-	if err := verifyChain(s.PeerCertificates, roots, now); err != nil {
+func (v *Verified) verify(s tls.ConnectionState, roots *x509.CertPool, now time.Time, who func(*x509.Certificate) error) error {
+	if err := v.check(s.PeerCertificates, roots, now); err != nil {
 		return err
 	}
 	return who(s.PeerCertificates[0])

@@ -35,6 +35,7 @@ type carrier struct {
 	peers  []string       // who the peer may be, of one that we have opened
 
 	text     func([]byte) error // receives what a record holds; made once
+	ahead    []byte             // was read with the end of the handshake
 	left     []byte             // the start of a record; lent by the worker's pool, nil if there is none
 	readable bool
 	hup      bool

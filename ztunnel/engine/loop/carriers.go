@@ -9,23 +9,40 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 )
 
-// carry has a connection carry tunnels on its worker, or closes it.
-func (p *pod) carry(c *carrier, accepts bool) error {
+// carry has a connection carry tunnels on its worker, or closes it. then is told there; here is nil if the
+// worker has ended.
+func (p *pod) carry(c *carrier, accepts bool, then func(err error, here *worker)) {
+	if !c.w.Post(func() { then(p.begin(c, accepts), c.w) }) {
+		then(net.ErrClosed, nil)
+	}
+}
+
+// begin is carry on the worker.
+func (p *pod) begin(c *carrier, accepts bool) error {
 	err := net.ErrClosed
-	c.w.await(func() {
-		if p.addCarrier(c) {
-			err = c.start(accepts)
-		}
-		if err != nil {
-			c.close()
-			return
-		}
-		c.note()
-		if accepts && p.e.draining.Load() {
-			c.mux.GoAway()
-		}
-	})
-	return err
+	if p.addCarrier(c) {
+		err = c.start(accepts)
+	}
+	if err != nil {
+		c.close()
+		return err
+	}
+	c.readAhead()
+	c.note()
+	if accepts && p.e.draining.Load() {
+		c.mux.GoAway()
+	}
+	return nil
+}
+
+// readAhead takes in what was read with the end of the handshake.
+func (c *carrier) readAhead() {
+	if len(c.ahead) > 0 {
+		b := c.w.ciphertext
+		n := copy(b, c.ahead)
+		c.ahead = nil
+		c.open(b[:n])
+	}
 }
 
 // nodeQueued is how many bytes all tunnels of the node may queue.

@@ -31,23 +31,26 @@ type poolDial struct {
 	handshake time.Duration
 }
 
-// dial makes a connection for the pool, and has it carry tunnels on the worker.
-func (l *pool) dial(w *poolDial, d engine.Dial, on *worker) {
+// dial makes a connection for the pool, has it carry tunnels on the worker, and tells those who wait.
+func (l *pool) dial(t *target, w *poolDial, d engine.Dial, on *worker) {
 	p := l.p
 	ctx, cancel := context.WithTimeout(p.ctx, p.e.opts.Within(d))
 	defer cancel()
 	c, err := l.connection(ctx, w, d)
-	if err == nil {
-		c.w = on
-		if e := p.carry(c, false); e != nil {
-			err = outcome.OpenError(e)
-		}
-	}
 	if err != nil {
 		w.err = err
+		l.dialed(t, w, nil)
 		return
 	}
-	w.conn = c
+	c.w = on
+	p.carry(c, false, func(err error, here *worker) {
+		if err != nil {
+			w.err = outcome.OpenError(err)
+		} else {
+			w.conn = c
+		}
+		l.dialed(t, w, here)
+	})
 }
 
 // connection counts a connection for as long as it lives, and lets go of it if there is none.
@@ -118,7 +121,7 @@ func (p *pod) clientHandshake(ctx context.Context, s *socket, own *identity.Cert
 	if n, most := p.Usage.Handshakes.Load(), p.Limits.Handshakes; most > 0 && n > most {
 		return nil, &engine.DialError{Reason: reason.Limit, Err: errors.New("the pod's handshakes")}
 	}
-	cfg := identity.ClientConfig(func() (*identity.Cert, error) { return own, nil }, d.Peers, p.e.opts.Now)
+	cfg := p.e.verified.ClientConfig(func() (*identity.Cert, error) { return own, nil }, d.Peers, p.e.opts.Now)
 	p.sessions.Client(cfg, own, &d)
 	c, err := p.e.handshake(ctx, s, cfg, true)
 	if err != nil {

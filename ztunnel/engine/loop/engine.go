@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ambitmesh/ambit/internal/identity"
 	"github.com/ambitmesh/ambit/internal/reason"
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/gate"
@@ -36,6 +37,7 @@ type Engine struct {
 	old      []*flow // settle's
 	legs     legs.Set
 	sessions *resume.Node
+	verified identity.Verified
 	budget   budget       // of handshakes
 	mayQueue atomic.Int64 // bytes, all tunnels together
 	work     gate.Gate    // flows, and peers' connections

@@ -56,12 +56,13 @@ func (f *flow) open() {
 
 // postDialed tells a flow that waits what became of the dial, from any goroutine. A flow that waits does
 // not move.
-func (f *flow) postDialed(d *poolDial) {
-	f.w.Load().Post(func() {
-		if !f.ended && f.task != nil && f.task.dial == d {
-			f.dialed(d)
-		}
-	})
+func (f *flow) postDialed(d *poolDial) { f.w.Load().Post(func() { f.ifDialed(d) }) }
+
+// ifDialed is postDialed on the flow's worker. The flow may have given up waiting.
+func (f *flow) ifDialed(d *poolDial) {
+	if !f.ended && f.task != nil && f.task.dial == d {
+		f.dialed(d)
+	}
 }
 
 func (f *flow) dialed(d *poolDial) {

@@ -35,7 +35,7 @@ func (e *Engine) servePeer(p *pod, s *socket, r *engine.Record) {
 	}
 	c.p, c.of = p, r
 	c.w = e.place(p.w)
-	_ = p.carry(c, true)
+	p.carry(c, true, func(error, *worker) {})
 }
 
 // peerID is who the peer is. Its certificate was verified, so this does not fail.
@@ -61,7 +61,7 @@ func (e *Engine) peerHandshake(p *pod, s *socket) (*carrier, *outcome.End) {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, e.opts.HandshakeTimeout)
 	defer cancel()
-	cfg := identity.ServerConfig(own, e.opts.TrustDomain, e.opts.Now)
+	cfg := e.verified.ServerConfig(own, e.opts.TrustDomain, e.opts.Now)
 	p.sessions.Server(cfg, own)
 	c, err := e.handshake(ctx, s, cfg, false)
 	if err != nil {

@@ -89,20 +89,18 @@ func (l *pool) start(t *target, d engine.Dial, near *worker) {
 	w := t.dial
 	if l.closed || !l.p.inside.Enter() {
 		w.err = &engine.DialError{Reason: reason.PodGone, Err: errors.New("the pod is gone")}
-		go l.dialed(t, w)
+		go l.dialed(t, w, nil)
 		return
 	}
 	if len(t.conns) > 0 {
 		near = l.p.e.spread(near)
 	}
-	go func() {
-		l.dial(w, d, near)
-		l.dialed(t, w)
-	}()
+	go l.dial(t, w, d, near)
 }
 
-// dialed tells those who wait.
-func (l *pool) dialed(t *target, w *poolDial) {
+// dialed tells those who wait: on the worker here (nil: on none) at once, so that what they send goes with
+// the connection's first bytes.
+func (l *pool) dialed(t *target, w *poolDial, here *worker) {
 	l.mu.Lock()
 	t.dial = nil
 	if w.conn != nil && !l.closed {
@@ -112,7 +110,11 @@ func (l *pool) dialed(t *target, w *poolDial) {
 	w.waiters = nil
 	l.mu.Unlock()
 	for _, f := range waiters {
-		f.postDialed(w)
+		if f.w.Load() == here {
+			f.ifDialed(w)
+		} else {
+			f.postDialed(w)
+		}
 	}
 }
 

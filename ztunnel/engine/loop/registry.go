@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"crypto/x509"
 	"iter"
 	"sync"
 
@@ -148,11 +149,14 @@ func (e *Engine) Recheck() {
 		}
 	}
 	now := e.opts.Now()
+	var roots []*x509.CertPool
 	for _, p := range e.allPods() {
 		own, _ := e.opts.Certs.Get(p.Identity)
 		p.sessions.Keep(own, now)
 		if own != nil {
+			roots = append(roots, own.Roots)
 			p.distrust(own, now)
 		}
 	}
+	e.verified.Keep(roots, now)
 }

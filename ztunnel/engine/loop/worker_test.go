@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"net"
 	"testing"
 	"time"
 )
@@ -53,33 +52,5 @@ func TestOverworked(t *testing.T) {
 	}
 	if !tg.overworked(c, now.Add(2*tickEvery), 2) {
 		t.Error("help is to be asked for again")
-	}
-}
-
-// TestPaced: who waits for its peer lets others compute.
-func TestPaced(t *testing.T) {
-	b := make(budget, 1)
-	near, far := net.Pipe()
-	defer near.Close()
-	defer far.Close()
-	read := make(chan error, 1)
-	b <- struct{}{} // the reader's
-	go func() {
-		_, err := (&paced{near, b}).Read(make([]byte, 1))
-		<-b
-		read <- err
-	}()
-	b <- struct{}{} // while it reads
-	if _, err := far.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-read:
-		t.Error("it computes without a share")
-	case <-time.After(20 * time.Millisecond):
-	}
-	<-b
-	if err := <-read; err != nil {
-		t.Error(err)
 	}
 }

@@ -23,6 +23,21 @@ func Shutdown(fd int) error {
 	return failed("shutdown", e)
 }
 
+// Send sends b, which is not empty, with flags; 0 bytes and an errno say that it could not. It raises no
+// signal.
+func Send(fd int, b []byte, flags int) (int, unix.Errno) {
+	for {
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), uintptr(flags|unix.MSG_NOSIGNAL), 0, 0)
+		switch e {
+		case 0:
+			return int(n), 0
+		case unix.EINTR:
+		default:
+			return 0, e
+		}
+	}
+}
+
 // SetInt sets an option whose value is a number.
 func SetInt(fd, level, opt, value int) error {
 	v := int32(value)
