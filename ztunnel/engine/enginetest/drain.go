@@ -57,7 +57,7 @@ func (by engines) drainIdle(t *testing.T) {
 	m.client.d.ended(engine.Outbound, 1)
 	m.server.d.ended(engine.HBONE, 1)
 	dialPeer(t, m.ca, "idle", m.in)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for _, s := range []*side{m.client, m.server} {
 		if err := s.Drain(ctx); err != nil {

@@ -53,7 +53,7 @@ func rude(to netip.AddrPort, conf *tls.Config, app string, stage int) {
 		return
 	}
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(time.Minute))
 	if rand.IntN(2) == 0 {
 		_ = nc.(*net.TCPConn).SetLinger(0)
 	}

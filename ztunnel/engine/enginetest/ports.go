@@ -80,7 +80,7 @@ func portCollision(t *testing.T, m MakePorts) {
 	theirs := connectDirectly(t, s.pod, netip.AddrPortFrom(client, taken), ln)
 
 	c := Connect(t, s.listen(t, engine.Inbound))
-	_ = ln.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = ln.SetDeadline(time.Now().Add(time.Minute))
 	leg, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)

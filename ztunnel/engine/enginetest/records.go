@@ -43,7 +43,7 @@ func (by engines) smallRecords(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 5 {
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			s, err := cc.Connect(ctx, &hbone.Request{Authority: m.app.String()})
 			if err != nil {
@@ -96,7 +96,7 @@ func (by engines) wildRecords(t *testing.T) {
 		if _, err := io.WriteString(tcp, junk); err != nil {
 			t.Fatal(err)
 		}
-		_ = s.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = s.SetReadDeadline(time.Now().Add(time.Minute))
 		if _, err := s.Read(make([]byte, 1)); err == nil || isTimeout(err) {
 			t.Errorf("%q: the tunnel goes on: %v", junk, err)
 		}

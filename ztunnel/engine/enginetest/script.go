@@ -58,7 +58,7 @@ func (by engines) scripts(t *testing.T) {
 
 // converse returns the Detail of the record.
 func converse(rnd *rand.Rand, client, server *party, log io.Writer) (string, error) {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	_ = client.SetDeadline(deadline)
 	_ = server.SetDeadline(deadline)
 	for range rnd.IntN(12) {

@@ -27,7 +27,7 @@ func (by engines) urgent(t *testing.T) {
 				}
 			}
 			b := make([]byte, 6) // the urgent byte has no place in a stream
-			_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+			_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 			if _, err := io.ReadFull(c, b); err != nil || string(b) != "abcdef" {
 				t.Fatalf("%q came back, %v", b, err)
 			}

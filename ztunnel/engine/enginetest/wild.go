@@ -123,7 +123,7 @@ func (by engines) headers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	status, fields, err := s.WaitResponse(ctx)
 	if err != nil || status != 200 || hbone.GetHeader(fields, "baggage") != "k8s.namespace.name=back" {

@@ -81,7 +81,7 @@ func wantClosed(t *testing.T, s *side, detail string) {
 		if r.Reason != reason.None || r.Detail != detail {
 			t.Errorf("ended with %q %q", r.Reason, r.Detail)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("not closed in time")
 	}
 }
