@@ -25,7 +25,7 @@ func (d *data) sidecar(b *bytes.Buffer) {
 
 // layout is a table with the lines of the benchmarks of Istio's ztunnel.
 func (d *data) layout(b *bytes.Buffer) {
-	fmt.Fprint(b, "\n## In the layout of Istio's ztunnel\n\nIts own benchmarks (`benches/throughput.rs`) measure these lines; `tcp` is one ztunnel towards a pod without, `hbone` two. Its latency is that of\na write of 1 KiB, for which no answer is awaited. Its `rbac` judges a connection by 10,000 policies of 10 rules.\n\n| line | direct | tcp | hbone |\n|---|---:|---:|---:|\n")
+	fmt.Fprint(b, "\n## In the layout of Istio's ztunnel\n\nIts own benchmarks (`benches/throughput.rs`) measure these lines; `tcp` is one ztunnel towards a pod without, `hbone` two, ours and, where the machine has\nit, theirs. Its latency is that of a write of 1 KiB, for which no answer is awaited. Its `rbac` judges a connection by 10,000 policies of 10 rules.\n\n| line | direct | tcp | hbone | hbone of Istio's |\n|---|---:|---:|---:|---:|\n")
 	engine := strings.TrimPrefix(d.ours(), report.Mesh(""))
 	cell := func(w, chain, metric, unit string) string {
 		v := d.value(w, chain, metric, 1)
@@ -39,7 +39,7 @@ func (d *data) layout(b *bytes.Buffer) {
 		{"latency", "p50", "µs"}, {"connections", "rate", "/s"}, {"hbone_connections", "p50", "µs"},
 	} {
 		w := "ztunnel layout: " + l.name
-		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", l.name, cell(w, report.Direct, l.metric, l.unit), cell(w, "plain-"+engine, l.metric, l.unit), cell(w, d.ours(), l.metric, l.unit))
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", l.name, cell(w, report.Direct, l.metric, l.unit), cell(w, "plain-"+engine, l.metric, l.unit), cell(w, d.ours(), l.metric, l.unit), cell(w, "ztunnel", l.metric, l.unit))
 	}
-	fmt.Fprintf(b, "| rbac | %s | | |\n", cell("ztunnel layout: rbac", "judge", "each", "µs"))
+	fmt.Fprintf(b, "| rbac | %s | | | |\n", cell("ztunnel layout: rbac", "judge", "each", "µs"))
 }

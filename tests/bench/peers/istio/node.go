@@ -15,7 +15,10 @@ import (
 	"github.com/ambitmesh/ambit/tests/bench/peers/prom"
 )
 
-const trustDomain = "cluster.local"
+const (
+	trustDomain = "cluster.local"
+	clusterID   = "Kubernetes"
+)
 
 // Node is a node with Istio's ztunnel.
 type Node struct {
@@ -72,7 +75,7 @@ func (n *Node) start(life context.Context, own *node, program string) (err error
 // env says what Istio's chart says, with one worker, as all proxies have it that are measured.
 func (n *Node) env(dir, root string) []string {
 	return []string{
-		"PROXY_MODE=shared", "INPOD_UDS=" + filepath.Join(dir, "zds.sock"), "NODE_NAME=" + n.node.Name, "CLUSTER_ID=Kubernetes",
+		"PROXY_MODE=shared", "INPOD_UDS=" + filepath.Join(dir, "zds.sock"), "NODE_NAME=" + n.node.Name, "CLUSTER_ID=" + clusterID,
 		"XDS_ADDRESS=" + n.gate.url, "CA_ADDRESS=" + n.gate.url, "XDS_ROOT_CA=" + root, "CA_ROOT_CA=" + root,
 		"POD_NAME=ztunnel-" + n.node.Name, "POD_NAMESPACE=istio-system", "INSTANCE_IP=" + n.node.V4.String(),
 		"ZTUNNEL_WORKER_THREADS=1", "RUST_LOG=info",
@@ -108,7 +111,7 @@ func (n *Node) Enrol(ctx context.Context, all ...*lab.Pod) error {
 		if err := n.pods.add(ctx, p); err != nil {
 			return err
 		}
-		n.claims.add(p.UID)
+		n.claims.add(clusterID + "//Pod/" + p.FullName())
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
