@@ -82,7 +82,7 @@ func pidsIn(dir string) ([]int, error) {
 // killCgroup ends every process below dir and waits until they are gone. Processes of other parents
 // may stay as zombies, which count no more.
 func killCgroup(dir string) error {
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		pids, err := pidsIn(dir)
 		if err != nil || len(pids) == 0 {
 			return err

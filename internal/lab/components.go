@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-const readyWait = 20 * time.Second
+const readyWait = time.Minute
 
 func (l *Lab) binary(name string) string { return filepath.Join(l.opts.Bin, name) }
 

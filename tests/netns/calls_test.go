@@ -33,7 +33,7 @@ func answers(c context.Context, a *lab.App, address string) error {
 // callsTo starts connections to an address, a few hundred a second, until stop, which checks that none failed.
 func callsTo(t *testing.T, from *lab.Pod, address string, change ...func(*app.LoopArgs)) (stop func(t *testing.T) app.Report) {
 	t.Helper()
-	args := app.LoopArgs{Dial: app.DialArgs{Address: address, Timeout: 20 * time.Second}, Banner: true, Workers: 4, Interval: 5 * time.Millisecond}
+	args := app.LoopArgs{Dial: app.DialArgs{Address: address, Timeout: 40 * time.Second}, Banner: true, Workers: 4, Interval: 5 * time.Millisecond}
 	for _, f := range change {
 		f(&args)
 	}

@@ -127,10 +127,10 @@ func (s *shop) reserved(t *testing.T, port int) {
 // unheard speaks plaintext to an address where nobody answers it, and is soon cut off.
 func (s *shop) unheard(t *testing.T, from *lab.Pod, address string) {
 	t.Helper()
-	c, err := program(t, from).Dial(ctx(t), app.DialArgs{Address: address, Timeout: 5 * time.Second})
+	c, err := program(t, from).Dial(ctx(t), app.DialArgs{Address: address, Timeout: 8 * time.Second})
 	if err == nil && c.Write(ctx(t), []byte("GET / HTTP/1.1\r\n\r\n")) == nil { // a reset is what is wanted
 		var how string
-		if how, err = c.Ended(ctx(t), 5*time.Second); err == nil && how != "EOF" {
+		if how, err = c.Ended(ctx(t), 8*time.Second); err == nil && how != "EOF" {
 			err = errors.New(how)
 		}
 	}

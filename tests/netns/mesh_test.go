@@ -51,7 +51,7 @@ func start(t *testing.T, opts lab.Options) *mesh {
 	}
 	opts.Bin, opts.Engine = binaries, cmp.Or(opts.Engine, os.Getenv("AMBIT_ENGINE"))
 	opts.SameNode = cmp.Or(opts.SameNode, os.Getenv("AMBIT_SAME_NODE"))
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	l, err := lab.New(ctx, opts)
 	if err != nil {
@@ -201,7 +201,7 @@ func each(t *testing.T, pods []*lab.Pod, f func(t *testing.T, v6 bool, to *lab.P
 // eventually tries for some time.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
-	eventuallyWithin(t, 20*time.Second, f)
+	eventuallyWithin(t, time.Minute, f)
 }
 
 func eventuallyWithin(t *testing.T, limit time.Duration, f func() error) {
@@ -220,9 +220,9 @@ func active(t *testing.T, a *lab.App, id, want int) error {
 	return err
 }
 
-// short is for what must come true soon.
+// short is for what must come true soon, on a machine that is not slow.
 func short(t *testing.T) context.Context {
-	c, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	c, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return c
 }

@@ -47,7 +47,7 @@ spec: {clusterIP: 10.96.%[5]d.%[6]d, clusterIPs: [10.96.%[5]d.%[6]d], selector: 
 	after := s.many(t, s.far.At(false, portBanner), 100)
 	noneFailed(t, after)
 	t.Logf("a call took %s before and %s afterwards (median)", before.P50, after.P50)
-	if after.P50 > 10*before.P50+20*time.Millisecond {
+	if after.P50 > 10*before.P50+100*time.Millisecond {
 		t.Errorf("a call took %s before and takes %s with many objects", before.P50, after.P50)
 	}
 	must(t, s.Remove("crowd"))
@@ -64,10 +64,10 @@ func TestFrozenEndpoint(t *testing.T) {
 	z := s.Node("node-b").Ztunnel()
 	must(t, z.Signal(syscall.SIGSTOP))
 	defer func() { must(t, z.Signal(syscall.SIGCONT)) }()
-	l, err := program(t, s.client).Loop(ctx(t), app.LoopArgs{Dial: app.DialArgs{Address: web.At(false, 80), Timeout: 30 * time.Second}, Banner: true, Workers: 12, Count: 2})
+	l, err := program(t, s.client).Loop(ctx(t), app.LoopArgs{Dial: app.DialArgs{Address: web.At(false, 80), Timeout: 50 * time.Second}, Banner: true, Workers: 12, Count: 2})
 	must(t, err)
 	var r app.Report
-	eventuallyWithin(t, 50*time.Second, func() error {
+	eventuallyWithin(t, 2*time.Minute, func() error {
 		if r, err = l.Report(ctx(t)); err == nil && r.Running {
 			err = fmt.Errorf("calls still hang: %+v", r)
 		}
@@ -80,7 +80,7 @@ func TestFrozenEndpoint(t *testing.T) {
 	}
 	later := s.many(t, web.At(false, 80), 20)
 	noneFailed(t, later)
-	if later.Max > 5*time.Second {
+	if later.Max > 8*time.Second {
 		t.Errorf("with the endpoint ejected a call took %s", later.Max)
 	}
 }

@@ -162,7 +162,7 @@ func thousand(t *testing.T, from, to *lab.Pod, v6 bool) {
 
 // closedPort must end soon, by a refused connect or a reset: not by a timeout.
 func closedPort(t *testing.T, from, to *lab.Pod, v6 bool) {
-	mustFail(t, from, to.At(v6, portClosed), 2*time.Second)
+	mustFail(t, from, to.At(v6, portClosed), 8*time.Second)
 }
 
 func (s *shop) unreachable(t *testing.T, v6 bool) {
@@ -171,7 +171,7 @@ func (s *shop) unreachable(t *testing.T, v6 bool) {
 	if v6 {
 		to = netip.AddrPortFrom(six, 80)
 	}
-	mustFail(t, s.client, to.String(), 15*time.Second)
+	mustFail(t, s.client, to.String(), 30*time.Second)
 }
 
 // mustFail calls an address that must end within limit without an answer.
