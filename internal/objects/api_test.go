@@ -160,6 +160,7 @@ func TestAPIServerAway(t *testing.T) {
 	api.Away(false)
 	c.until("the change is seen", func() bool { return c.hasPod("late") })
 	c.until("the end is reported", func() bool { return len(c.src.Problems()) == 0 })
+	c.until("consumers hear of it", func() bool { return len(c.toldAll()) > 20 })
 	if told := c.toldAll(); len(told) != 21 || told[20] != "add late" {
 		t.Errorf("told %v", told)
 	}
