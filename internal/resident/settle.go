@@ -75,16 +75,16 @@ func (h *heap) look() *heap {
 }
 
 const (
-	worth = 2 << 20 // bytes; a collection for less is not
+	worth = 1 << 20 // bytes; a collection for less is not
 	kept  = 1 << 19 // bytes of free pages that each of the runtime's processors keeps to itself
 )
 
 // wasteful says whether to collect and give back: where much is free or dead, and what new objects took
 // since the last look is less, so that it would not be taken again at once.
 func (h *heap) wasteful() bool {
-	gain := h.free
-	if h.objects > h.live {
-		gain += h.objects - h.live
-	}
-	return gain > worth+uint64(runtime.GOMAXPROCS(0))*kept && gain > (h.free+h.objects)/8 && h.used-h.before < gain
+	gain := less(h.free, uint64(runtime.GOMAXPROCS(0))*kept) + less(h.objects, h.live)
+	return gain > worth && gain > (h.free+h.objects)/16 && h.used-h.before < gain
 }
+
+// less is a less b, at least 0.
+func less(a, b uint64) uint64 { return a - min(a, b) }
