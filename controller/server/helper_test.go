@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"crypto/ecdsa"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -45,7 +47,9 @@ func (c *controller) pass(d time.Duration) { c.ahead.Add(int64(d)) }
 
 func startController(t testing.TB, mutate func(*Config)) *controller {
 	t.Helper()
-	c := &controller{t: t, dir: t.TempDir(), addr: "127.0.0.1:0", mutate: mutate}
+	// An address of the loopback device that nobody else uses: the port is free when it is started again.
+	addr := fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
+	c := &controller{t: t, dir: t.TempDir(), addr: addr, mutate: mutate}
 	if err := os.Mkdir(filepath.Join(c.dir, "objects"), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,9 @@ package enginetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -127,10 +129,11 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// closedPort returns an address where nobody listens.
+// closedPort returns an address where nobody listens, later neither: nobody else uses that one of the
+// loopback device.
 func closedPort(t testing.TB) netip.AddrPort {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250)))
 	if err != nil {
 		t.Fatal(err)
 	}
