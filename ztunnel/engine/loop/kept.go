@@ -1,9 +1,7 @@
 package loop
 
 import (
-	"encoding/binary"
 	"math"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -16,9 +14,10 @@ import (
 // kept is what a record comes down to once its connection is established and has lasted: without what is for
 // its begin and its end, and with addresses and the trace packed. There may be very many.
 type kept struct {
-	accepted         time.Time
-	id               uint64
-	first, connected time.Duration
+	accepted time.Time
+	id       uint64
+
+	first, connected, handshake time.Duration
 
 	pod      *engine.Pod // of the dial
 	peer     *identity.ID
@@ -28,9 +27,8 @@ type kept struct {
 	state    any
 	policy   string
 
-	source, dest, target, dialed address
-	trace                        hbone.Traceparent // zero: none
-
+	places
+	trace    hbone.Traceparent // zero: none
 	attempts uint8
 	kind     engine.Kind
 	action   engine.Action
@@ -40,13 +38,13 @@ type kept struct {
 // keep packs the record of a flow, or returns nil for one that does not fit.
 func keep(r *engine.Record, of shared) *kept {
 	d := &r.Attempt.Dial
-	k := &kept{accepted: r.Accepted, id: r.ID, first: r.First, connected: r.Attempt.Connected,
+	k := &kept{accepted: r.Accepted, id: r.ID, first: r.First, connected: r.Attempt.Connected, handshake: r.Attempt.Handshake,
 		pod: d.Pod, from: r.From, to: r.To, service: r.Service, state: r.State, policy: r.Policy,
 		attempts: uint8(r.Attempts), kind: r.Kind, action: d.Action, bound: d.Source.IsValid()}
-	fits := r.Attempts <= math.MaxUint8 && r.Request == nil && d.Request == nil && d.Timeout == 0 && r.Attempt.Handshake == 0 &&
+	fits := r.Attempts <= math.MaxUint8 && r.Request == nil && d.Request == nil && d.Timeout == 0 &&
 		r.Reason == "" && r.Detail == "" && r.Ended == 0 && r.TCPInfo == engine.TCPInfo{} &&
 		(!k.bound || d.Source == r.Source.Addr()) &&
-		k.source.pack(r.Source) && k.dest.pack(r.Dest) && k.target.pack(r.Target) && k.dialed.pack(d.To) &&
+		k.put(r.Pod, sourceAt, r.Source) && k.put(r.Pod, destAt, r.Dest) && k.put(r.Pod, targetAt, r.Target) && k.put(r.Pod, dialedAt, d.To) &&
 		k.keepTrace(r.Trace) && k.keepPeer(r.Peer, of) && k.keepPeers(d.Peers, of)
 	if !fits {
 		return nil
@@ -85,13 +83,14 @@ func (k *kept) keepTrace(s string) bool {
 	return err == nil && k.trace.String() == s
 }
 
-// record fills in what keep was given. The pod and the bytes are the caller's to add.
-func (k *kept) record(r *engine.Record) {
+// record fills in what keep was given. The bytes are the caller's to add.
+func (k *kept) record(r *engine.Record, p *engine.Pod) {
 	*r = engine.Record{
-		ID: k.id, Kind: k.kind, Attempts: int32(k.attempts), Accepted: k.accepted, First: k.first,
-		Source: k.source.unpack(), Dest: k.dest.unpack(), Target: k.target.unpack(),
-		Attempt: engine.Attempt{Connected: k.connected, Dial: engine.Dial{Action: k.action, To: k.dialed.unpack(), Pod: k.pod}},
-		From:    k.from, To: k.to, Service: k.service, Policy: k.policy, State: k.state,
+		ID: k.id, Kind: k.kind, Attempts: int32(k.attempts), Pod: p, Accepted: k.accepted, First: k.first,
+		Source: k.at(p, sourceAt), Dest: k.at(p, destAt), Target: k.at(p, targetAt),
+		Attempt: engine.Attempt{Connected: k.connected, Handshake: k.handshake,
+			Dial: engine.Dial{Action: k.action, To: k.at(p, dialedAt), Pod: k.pod}},
+		From: k.from, To: k.to, Service: k.service, Policy: k.policy, State: k.state,
 	}
 	if k.bound {
 		r.Attempt.Dial.Source = r.Source.Addr()
@@ -105,26 +104,4 @@ func (k *kept) record(r *engine.Record) {
 	if k.trace != (hbone.Traceparent{}) {
 		r.Trace = k.trace.String()
 	}
-}
-
-// address is an AddrPort without a zone; zero is no valid one.
-type address [18]byte
-
-// pack reports whether the address is one that unpack returns again.
-func (p *address) pack(a netip.AddrPort) bool {
-	if !a.IsValid() {
-		return a == netip.AddrPort{}
-	}
-	ip := a.Addr().As16()
-	copy(p[:], ip[:])
-	binary.BigEndian.PutUint16(p[16:], a.Port())
-	return p.unpack() == a
-}
-
-func (p *address) unpack() netip.AddrPort {
-	if *p == (address{}) {
-		return netip.AddrPort{}
-	}
-	ip := netip.AddrFrom16([16]byte(p[:16])).Unmap()
-	return netip.AddrPortFrom(ip, binary.BigEndian.Uint16(p[16:]))
 }

@@ -84,7 +84,7 @@ func (f *flow) view(room *engine.Record) *engine.Record {
 	if f.rec != nil {
 		return f.rec
 	}
-	f.kept.record(room)
-	room.Pod, room.Bytes = f.p.Pod, &f.bytes
+	f.kept.record(room, f.p.Pod)
+	room.Bytes = &f.bytes
 	return room
 }
