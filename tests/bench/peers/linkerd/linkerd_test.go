@@ -2,6 +2,7 @@ package linkerd
 
 import (
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/ambitmesh/ambit/tests/bench/peers/nft"
 )
 
 const (
@@ -58,6 +61,18 @@ func watch(t *testing.T, conn *grpc.ClientConn, method string, req []byte) (out 
 	}
 	err = s.RecvMsg(&out)
 	return out, err
+}
+
+func TestRulesAreUnderstood(t *testing.T) {
+	for server, text := range rules {
+		err := nft.Check(t.Context(), text)
+		if errors.Is(err, nft.ErrCannotCheck) {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Errorf("server %v: %v", server, err)
+		}
+	}
 }
 
 func TestCertifySignsTheRequest(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 
@@ -16,6 +17,29 @@ import (
 func Usable() error {
 	if _, err := exec.LookPath("nft"); err != nil {
 		return errors.New("there is no nft, which redirects connections to it")
+	}
+	return nil
+}
+
+// ErrCannotCheck is wrapped by Check where rules cannot be checked.
+var ErrCannotCheck = errors.New("nft rules cannot be checked here")
+
+// Check says whether rules would be understood. Nothing is set up.
+func Check(ctx context.Context, rules string) error {
+	if err := errors.Join(Usable(), root()); err != nil {
+		return fmt.Errorf("%w: %w", ErrCannotCheck, err)
+	}
+	cmd := exec.CommandContext(ctx, "nft", "-c", "-f", "-")
+	cmd.Stdin = strings.NewReader(rules)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("nft: %w: %s", err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+func root() error {
+	if os.Geteuid() != 0 {
+		return errors.New("it needs root")
 	}
 	return nil
 }
