@@ -142,7 +142,7 @@ func TestContinuation(t *testing.T) {
 	cc, sc := endpoints(t, Config{}, Config{})
 	got := make(chan *Request, 1)
 	serve(t, sc, func(s *Stream) { got <- s.Request() })
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	s, err := cc.Connect(ctx, &Request{Authority: "a:1", Baggage: longValue(60000)})
 	if err != nil {

@@ -79,7 +79,7 @@ func FuzzServerFrames(f *testing.F) {
 func feed(t *testing.T, peer net.Conn, in []byte) {
 	drained := make(chan struct{})
 	go func() { _, _ = io.Copy(io.Discard, peer); close(drained) }()
-	_ = peer.SetWriteDeadline(time.Now().Add(5 * time.Second))
+	_ = peer.SetWriteDeadline(time.Now().Add(time.Minute))
 	_, _ = peer.Write(in)
 	_ = peer.Close()
 	<-drained

@@ -122,7 +122,7 @@ func echo(s *Stream) {
 
 func open(t testing.TB, cc *ClientConn) *Stream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	s, err := cc.Open(ctx, &Request{Authority: "10.0.0.1:80"})
 	if err != nil {
@@ -138,7 +138,7 @@ func open(t testing.TB, cc *ClientConn) *Stream {
 // eventually waits for what becomes true in another goroutine.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if ok() {
 			return
 		}
@@ -159,7 +159,7 @@ func ours() (stacks []string) {
 
 func noLeak(t testing.TB) {
 	t.Helper()
-	for range 1000 {
+	for range 10000 {
 		if len(ours()) == 0 {
 			return
 		}
