@@ -115,6 +115,9 @@ func (p *directPod) isPartOf(c bpf.Call, ways []bpf.Way) bool {
 
 // offer puts a proxy that has become the active one in charge. Others lose their verdicts.
 func (d *directs) offer(ctx context.Context, s *zds.Session) error {
+	if d.able {
+		d.awaitHeirs(ctx, s)
+	}
 	d.turn.Lock()
 	defer d.turn.Unlock()
 	if d.a.proxies.active() != s {

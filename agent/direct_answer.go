@@ -94,7 +94,12 @@ func (d *directs) withdraw(calls []*pb.DirectCall) error {
 // would through the proxy. No verdict stands on these calls any more.
 func (d *directs) cut(calls []*pb.DirectCall) error {
 	which := map[bpf.Account]bool{}
+	var errs []error
 	for _, c := range calls {
+		if err := d.acquainted(c); err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		src := d.pods[c.GetSource()]
 		if src == nil {
 			continue
@@ -104,7 +109,7 @@ func (d *directs) cut(calls []*pb.DirectCall) error {
 		}
 	}
 	flows, err := d.a.mesh.DirectFlows()
-	errs := []error{err}
+	errs = append(errs, err)
 	by := d.byCookie()
 	for _, f := range flows {
 		if which[f.Account] {
@@ -112,6 +117,30 @@ func (d *directs) cut(calls []*pb.DirectCall) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// acquainted is an error if a pod of a call has neither entered nor left: what runs between them is not ended
+// then, and has to be asked for again.
+func (d *directs) acquainted(c *pb.DirectCall) error {
+	uids := []string{c.GetSource()}
+	for _, p := range c.GetPlaces() {
+		uids = append(uids, p.GetUid())
+	}
+	for _, uid := range uids {
+		if d.pods[uid] == nil && !d.hasLeft(uid) {
+			return fmt.Errorf("pod %s does not take part in direct connections yet", uid)
+		}
+	}
+	return nil
+}
+
+func (d *directs) hasLeft(uid string) bool {
+	for _, l := range d.left {
+		if l.uid == uid {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *directs) destroy(by map[uint64]*directPod, f *bpf.DirectFlow) error {

@@ -132,13 +132,13 @@ func (x *proxies) welcome(ctx context.Context, s *session) error {
 	older := slices.Clone(x.sessions)
 	x.mu.Unlock()
 	x.a.wakeAll()
-	if err := x.a.direct.offer(ctx, s.Session); err != nil {
-		x.a.log.Warn("no direct connections", "pid", s.Peer.PID, "error", err)
-	}
 	for _, o := range older {
 		if s.newer(o) && o.Hello.Version >= 2 {
 			x.drain(ctx, o)
 		}
+	}
+	if err := x.a.direct.offer(ctx, s.Session); err != nil { // it may wait
+		x.a.log.Warn("no direct connections", "pid", s.Peer.PID, "error", err)
 	}
 	return nil
 }
