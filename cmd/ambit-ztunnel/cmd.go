@@ -11,6 +11,7 @@ import (
 
 	"github.com/ambitmesh/ambit/internal/grpclogs"
 	"github.com/ambitmesh/ambit/internal/version"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
 
 // options are the command line.
@@ -21,7 +22,7 @@ type options struct {
 	podName, podNamespace, podIP          string
 	trustDomain, clusterID                string
 	metricsAddr, readyAddr, adminAddr     string
-	drainTime                             time.Duration
+	drainTime, busyPoll                   time.Duration
 	sameNode, engine, accessLog, level    string
 	tlsResumption, pprof                  bool
 }
@@ -57,6 +58,7 @@ func rootCmd(terminate <-chan struct{}) *cobra.Command {
 	f.DurationVar(&o.drainTime, "drain-time", 30*time.Second, "how long connections may go on after SIGTERM")
 	f.StringVar(&o.sameNode, "same-node", "proxy", "how two pods of this node are connected: direct (by the kernel, once the proxy has allowed it), proxy (handed over, no TLS) or mtls")
 	f.StringVar(&o.engine, "engine", "loop", "what carries connections: loop (event loops) or std (goroutines and crypto/tls); in FIPS 140-3 mode always std")
+	f.DurationVar(&o.busyPoll, "busy-poll", engine.WatchMost, "how long an event loop may look for an answer instead of sleeping, while questions and answers take turns; never with a CPU limit; 0: never")
 	f.BoolVar(&o.tlsResumption, "tls-resumption", true, "resume TLS sessions of pods' connections; a session ends with the certificate and the roots that it was made with")
 	f.StringVar(&o.accessLog, "access-log", "-", "where a line of JSON goes for each connection: a file, - for standard output, or off")
 	f.BoolVar(&o.pprof, "pprof", false, "serve profiles on the admin pages")

@@ -98,3 +98,18 @@ func TestTLSResumption(t *testing.T) {
 		}
 	}
 }
+
+func TestBusyPoll(t *testing.T) {
+	if f := rootCmd(nil).Flags().Lookup("busy-poll"); f == nil || f.DefValue != "50µs" {
+		t.Errorf("%+v", f)
+	}
+	o := good()
+	o.busyPoll = 7
+	if c, err := o.config(); err != nil || c.BusyPoll != 7 {
+		t.Errorf("%v %v", c.BusyPoll, err)
+	}
+	o.busyPoll = -1
+	if _, err := o.config(); err == nil {
+		t.Error("less than nothing is taken")
+	}
+}

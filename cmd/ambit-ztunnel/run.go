@@ -64,8 +64,8 @@ func (o *options) config() (server.Config, error) {
 		PodName: o.podName, PodNamespace: o.podNamespace, PodIP: o.podIP, TrustDomain: o.trustDomain, ClusterID: o.clusterID,
 		MetricsAddr: o.metricsAddr, ReadyAddr: o.readyAddr, AdminAddr: o.adminAddr, DrainTime: o.drainTime,
 		SameNode: decide.SameNode(o.sameNode), Engine: server.EngineKind(o.engine), AccessLog: o.accessLog, Pprof: o.pprof,
-		TLSResumption: o.tlsResumption,
-		Version:       version.String(), Level: level, Log: logger(level), Registry: reg,
+		TLSResumption: o.tlsResumption, BusyPoll: o.busyPoll,
+		Version: version.String(), Level: level, Log: logger(level), Registry: reg,
 	}, nil
 }
 
@@ -137,6 +137,9 @@ func (o *options) checkWords() error {
 	}
 	if o.drainTime < 0 {
 		return fmt.Errorf("--drain-time %s: want zero or more", o.drainTime)
+	}
+	if o.busyPoll < 0 {
+		return fmt.Errorf("--busy-poll %s: want zero or more", o.busyPoll)
 	}
 	if o.accessLog == "" {
 		return errors.New("--access-log: want a file, - or off")

@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// WatchMost is how long an event loop looks for an answer, unless Options say otherwise. Longer answers are
+// worth a sleep.
+const WatchMost = 50 * time.Microsecond
+
 // Options say whom an engine serves. Decider, Certs and TrustDomain are required.
 type Options struct {
 	Decider     Decider
@@ -23,6 +27,10 @@ type Options struct {
 
 	Resume    bool                       // TLS sessions, in both roles
 	Handshake func(client, resumed bool) // is told of each TLS handshake that has succeeded; nil: nobody is
+
+	// Watch is how long a loop may look for an answer instead of sleeping, of an engine that has loops
+	// (WatchMost; below 0: never). It does so only while questions and answers take turns.
+	Watch time.Duration
 
 	Loops int // event loops, of an engine that has them (one for each CPU that Go uses)
 }
@@ -42,6 +50,7 @@ func (o Options) WithDefaults() Options {
 	o.HandshakeTimeout = cmp.Or(max(o.HandshakeTimeout, 0), 10*time.Second)
 	o.CertWait = cmp.Or(max(o.CertWait, 0), 5*time.Second)
 	o.IdleTunnel = cmp.Or(max(o.IdleTunnel, 0), 5*time.Minute)
+	o.Watch = max(cmp.Or(o.Watch, WatchMost), 0)
 	o.Loops = cmp.Or(max(o.Loops, 0), runtime.GOMAXPROCS(0))
 	return o
 }

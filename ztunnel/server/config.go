@@ -39,9 +39,10 @@ type Config struct {
 	AdminAddr      string // loopback
 	DrainTime      time.Duration
 	SameNode       decide.SameNode
-	Engine         EngineKind // "": Std
-	TLSResumption  bool       // also of sessions that peers have made
-	AccessLog      string     // a file, "-" for standard output, or "off"
+	Engine         EngineKind    // "": Std
+	BusyPoll       time.Duration // engine.Options.Watch; 0: never
+	TLSResumption  bool          // also of sessions that peers have made
+	AccessLog      string        // a file, "-" for standard output, or "off"
 	Pprof          bool
 
 	Version  string
@@ -61,5 +62,6 @@ func (s *Server) settings() map[string]any {
 		"node": c.Node, "instance": s.instance, "engine": string(s.kind), "runDir": c.RunDir, "zds": c.ZDS, "controller": c.Controller,
 		"trustDomain": c.TrustDomain, "clusterId": c.ClusterID, "metricsAddr": c.MetricsAddr, "readyAddr": c.ReadyAddr,
 		"adminAddr": c.AdminAddr, "drainTime": c.DrainTime.String(), "sameNode": string(c.SameNode), "accessLog": c.AccessLog, "tlsResumption": c.TLSResumption,
+		"busyPoll": c.BusyPoll.String(),
 	}
 }

@@ -40,7 +40,7 @@ func (s *Server) makeEngine() error {
 	}
 	o := engine.Options{
 		Decider: s.decider, Certs: s.certs, TrustDomain: s.cfg.TrustDomain, Log: s.cfg.Log, Now: s.cfg.Now,
-		Resume: s.cfg.TLSResumption, Handshake: shakes.count,
+		Resume: s.cfg.TLSResumption, Handshake: shakes.count, Watch: cmp.Or(s.cfg.BusyPoll, -1),
 	}
 	switch s.kind {
 	case Std:

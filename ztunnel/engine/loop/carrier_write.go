@@ -64,6 +64,7 @@ func (c *carrier) write() bool {
 			return false
 		default:
 			c.moved += int64(n)
+			c.w.Asked()
 			c.out.Sent(n)
 			c.mux.Sent(n)
 		}

@@ -42,6 +42,7 @@ func (w *worker) deliver() {
 	d.to, d.n = nil, 0
 	n, ok := 0, true
 	if x.fd >= 0 && x.f.task == nil && !x.busy() {
+		w.Woke()
 		n, ok = x.writeAll(d.iov)
 	}
 	if ok && n < total {

@@ -19,6 +19,7 @@ import (
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/netsock"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/outcome"
 	"github.com/ambitmesh/ambit/ztunnel/engine/internal/resume"
+	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
 )
 
 // ErrFIPS says that this engine does not do what FIPS 140-3 asks for.
@@ -39,6 +40,7 @@ type Engine struct {
 	sessions *resume.Node
 	verified identity.Verified
 	budget   budget       // of handshakes
+	watch    poll.Watch   // of all workers
 	mayQueue atomic.Int64 // bytes, all tunnels together
 	work     gate.Gate    // flows, and peers' connections
 	draining atomic.Bool
@@ -68,6 +70,7 @@ func New(o engine.Options) (*Engine, error) {
 		port:      legs.Port,
 		budget:    newBudget(),
 		pods:      map[*engine.Pod]*pod{},
+		watch:     poll.Watch{Most: watching(o)},
 		stopSweep: cancel,
 		swept:     make(chan struct{}),
 		ended:     make(chan struct{}),

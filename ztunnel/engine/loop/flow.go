@@ -51,6 +51,7 @@ func (e *Engine) newFlow(p *pod, w *worker, r *engine.Record) *flow {
 // start asks the Decider, unless the flow must not be.
 func (f *flow) start() {
 	e := f.p.e
+	f.w.Load().Stir()
 	e.flows.add(f)
 	if why := f.p.gone.Load(); why != nil { // it may have missed those that are cut
 		f.why.CompareAndSwap(nil, why)

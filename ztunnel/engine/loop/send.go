@@ -96,6 +96,9 @@ func (x *end) sent(n, want int, errno unix.Errno) {
 			x.f.seen(&x.f.from)
 		}
 		x.f.count(x.other(), n)
+		if n > readRoom {
+			x.f.w.Load().Woke() // who writes so much may have waited for room
+		}
 		x.readable = n == want || x.hup
 		x.bulk = n == want || x.bulk && n >= want/2
 	}

@@ -1,11 +1,14 @@
 package loop
 
 import (
+	"runtime"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ambitmesh/ambit/internal/record"
+	"github.com/ambitmesh/ambit/ztunnel/engine"
 	"github.com/ambitmesh/ambit/ztunnel/engine/loop/poll"
 )
 
@@ -42,6 +45,7 @@ func newWorker(e *Engine) (*worker, error) {
 	w := &worker{Loop: l, e: e, scratch: make([]byte, scratchSize), ciphertext: make([]byte, recordsSize),
 		iov: make([]unix.Iovec, 0, mostIovecs), carriers: map[*carrier]struct{}{}}
 	w.delivery.iov = make([]unix.Iovec, 0, mostIovecs)
+	l.Share(&e.watch)
 	go l.Run()
 	return w, nil
 }
@@ -84,4 +88,13 @@ func (e *Engine) place(here *worker) *worker {
 		return here
 	}
 	return best
+}
+
+// watching is how long loops may watch: not at all where the process has less CPU time than the machine has
+// CPUs, for watching would be at the expense of what is to be done.
+func watching(o engine.Options) time.Duration {
+	if runtime.GOMAXPROCS(0) < runtime.NumCPU() {
+		return 0
+	}
+	return o.Watch
 }

@@ -37,12 +37,14 @@ type Loop struct {
 	file     *os.File // of ep, known to the runtime's poller
 	raw      syscall.RawConn
 	turns    func(fd uintptr) bool // made once
+	take     func() int            // made once; takes the events that there are
 	events   [batch]unix.EpollEvent
 
 	slots  []slot
 	again  []Runner
 	flush  []Flusher
 	timers timers
+	watch  watcher
 	quit   bool
 	leave  bool
 	done   chan struct{}
@@ -82,6 +84,7 @@ func (l *Loop) open() (err error) {
 		return fmt.Errorf("let the runtime poll: %w", err)
 	}
 	l.turns = l.untilIdle
+	l.take = func() int { return wait(l.ep, l.events[:]) }
 	l.timers.start = time.Now()
 	return l.Add(l.wake, (*waker)(l))
 }
@@ -111,18 +114,31 @@ func (l *Loop) over() bool { return l.quit || l.leave }
 // untilIdle turns as long as there is something to do. False parks the goroutine: what became ready since
 // the events were taken has told the runtime's poller, which remembers it, so they are not asked for again
 // first.
-func (l *Loop) untilIdle(fd uintptr) bool {
-	for {
-		n := wait(int(fd), l.events[:])
+func (l *Loop) untilIdle(uintptr) bool {
+	n, more := l.take(), true
+	for more {
 		l.turn(n)
-		switch {
-		case l.over():
+		if l.over() {
 			return true
-		case n == batch || len(l.again) > 0 || l.timers.set(l.file):
-		default:
-			return false
+		}
+		n, more = l.next(n)
+	}
+	return false
+}
+
+// next takes the events for another turn, after one with n. False says that there is nothing to do.
+func (l *Loop) next(n int) (int, bool) {
+	watch := l.watch.turned(n)
+	if n == batch || len(l.again) > 0 || l.timers.set(l.file) {
+		return l.take(), true
+	}
+	if watch {
+		if n := l.watch.look(l.take); n > 0 {
+			return n, true
 		}
 	}
+	l.watch.slept()
+	return 0, false
 }
 
 // due turns for the sake of timers.

@@ -22,6 +22,7 @@ type waker Loop
 // Ready calls what was posted until now.
 func (w *waker) Ready(Events) {
 	l := (*Loop)(w)
+	l.Stir()
 	var count [8]byte
 	_, _ = Read(l.wake, count[:])
 	l.mu.Lock()
