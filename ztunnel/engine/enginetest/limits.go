@@ -145,11 +145,22 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 // queueLimit: beyond its budget the pod loses the connection with most.
 func (by engines) queueLimit(t *testing.T) {
-	app := ServeTCP(t, func(c *net.TCPConn) { _, _ = io.Copy(c, zeros{}) })
+	conns := make([]*net.TCPConn, 30)
+	var here atomic.Int32
+	all := make(chan struct{}) // those who come after the cut would never fill another connection's queue
+	app := ServeTCP(t, func(c *net.TCPConn) {
+		if int(here.Add(1)) == len(conns) {
+			close(all)
+		}
+		select {
+		case <-all:
+		case <-t.Context().Done():
+		}
+		_, _ = io.Copy(c, zeros{})
+	})
 	m := by.newMesh(t, app)
 	m.client.pod.Limits.Queued = 1 << 20
 	m.start(t)
-	conns := make([]*net.TCPConn, 30)
 	for i := range conns {
 		conns[i] = Connect(t, m.out)
 		_ = conns[i].SetReadBuffer(4 << 10)
