@@ -36,6 +36,7 @@ type Engine struct {
 	lastID   atomic.Uint64
 	flows    registry
 	old      []*flow // settle's
+	growth   growth
 	legs     legs.Set
 	sessions *resume.Node
 	verified identity.Verified
@@ -71,6 +72,7 @@ func New(o engine.Options) (*Engine, error) {
 		budget:    newBudget(),
 		pods:      map[*engine.Pod]*pod{},
 		watch:     poll.Watch{Most: watching(o)},
+		growth:    growth{more: make(chan struct{}, 1)},
 		stopSweep: cancel,
 		swept:     make(chan struct{}),
 		ended:     make(chan struct{}),
@@ -197,12 +199,15 @@ func (e *Engine) sweep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-e.growth.more:
+			e.growth.tidy()
 		case <-tick.C:
 			for _, p := range e.allPods() {
 				p.sweep(e.opts.Now())
 			}
 			e.boundQueues()
 			e.settle()
+			e.growth.rest()
 		}
 	}
 }

@@ -160,6 +160,9 @@ func (f *flow) end(o outcome.End) {
 	f.release()
 	f.mu.Lock()
 	f.closed = true
+	if f.established {
+		f.p.e.growth.leave()
+	}
 	r := f.whole()
 	f.p.e.report(r, o)
 	f.mu.Unlock()

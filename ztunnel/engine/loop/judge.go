@@ -22,6 +22,7 @@ func (f *flow) establish() (why reason.Reason, ok bool) {
 	if why, ok = f.p.e.opts.Decider.Rejudge(f.rec); ok {
 		f.p.e.opts.Decider.Established(f.rec)
 		f.established = true
+		f.p.e.growth.enter()
 	}
 	return why, ok
 }
