@@ -54,6 +54,7 @@ func TestDirect(t *testing.T) {
 		{"probes and strangers", directStrict},
 		{"not through a node's port", directNodePort},
 		{"endpoints elsewhere", directElsewhere},
+		{"translated addresses", directTranslated},
 	} {
 		t.Run(s.name, func(t *testing.T) { s.test(t, ns, outside) })
 	}
@@ -251,4 +252,37 @@ func directElsewhere(t *testing.T, ns, _ string) {
 		_, err := work(t, ns, "client", "get", "http://both/")
 		return err
 	})
+}
+
+// directTranslated: where the network translates addresses between two pods of a node, what goes direct arrives as
+// a stranger's: STRICT refuses it, and the log says why.
+func directTranslated(t *testing.T, ns, _ string) {
+	isDirect(t, ns, "server:9090")
+	node := c.Node(nodeA)
+	const table = "ambit_test_nat"
+	rules := fmt.Sprintf("table ip %[1]s { chain p { type nat hook postrouting priority 100; ip saddr %[2]s ip daddr %[2]s masquerade; }; }", table, node.CIDR)
+	cmd := node.EnterNet("nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(rules)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("translate addresses: %v: %s", err, out)
+	}
+	gone := false
+	end := func() {
+		if out, err := node.EnterNet("nft", "delete", "table", "ip", table).CombinedOutput(); err != nil && !gone {
+			t.Errorf("end of the translation: %v: %s", err, out)
+		}
+		gone = true
+	}
+	defer end()
+	refused(t, ns, "client", "http://server/")
+	awaitThat(t, 20*time.Second, "reason in the log", func() error {
+		log := kubectl(t, "-n", "ambit-system", "logs", proxy(t, nodeA))
+		if lineWith(log, "mtls_required", ns) == "" {
+			return fmt.Errorf("no refusal: %s", tail(log, 1000))
+		}
+		return nil
+	})
+	end()
+	answers(t, ns, "client", "http://server/")
+	isDirect(t, ns, "server:9090")
 }
