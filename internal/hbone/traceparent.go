@@ -44,9 +44,8 @@ func (t Traceparent) String() string {
 // ParseTraceparent reads the header of version 00, or the same start of a later version.
 func ParseTraceparent(s string) (Traceparent, error) {
 	var t Traceparent
-	bad := fmt.Errorf("%w: %.100q", ErrTraceparent, s)
 	if len(s) < traceparentLen || s[2] != '-' || s[35] != '-' || s[52] != '-' {
-		return Traceparent{}, bad
+		return Traceparent{}, badTraceparent(s)
 	}
 	var version [1]byte
 	var flags [1]byte
@@ -56,11 +55,13 @@ func ParseTraceparent(s string) (Traceparent, error) {
 	case !ok, version[0] == 0xff, t.Trace == [16]byte{}, t.Parent == [8]byte{},
 		version[0] == 0 && len(s) != traceparentLen,
 		len(s) > traceparentLen && s[traceparentLen] != '-':
-		return Traceparent{}, bad
+		return Traceparent{}, badTraceparent(s)
 	}
 	t.Flags = flags[0]
 	return t, nil
 }
+
+func badTraceparent(s string) error { return fmt.Errorf("%w: %.100q", ErrTraceparent, s) }
 
 // lowerHex decodes s into dst; upper case is not allowed (Trace Context 3.2).
 func lowerHex(dst []byte, s string) bool {

@@ -10,8 +10,10 @@ import (
 	"time"
 )
 
-// mostVerified bounds what a Verified remembers.
-const mostVerified = 1024
+const (
+	mostVerified = 256             // chains that a Verified remembers, of a few KB each
+	keepVerified = 5 * time.Minute // since a chain was last shown
+)
 
 // Verified remembers which chains led to which roots, so that the signatures in a certificate that is seen
 // again need not be checked again. What it says holds for exactly the certificates that were shown, in
@@ -20,10 +22,18 @@ const mostVerified = 1024
 // whom a certificate names, and that the peer has its key is proved in each handshake: both are the
 // caller's, each time.
 //
+// It holds on to the certificates: as long as somebody does, crypto/tls need not parse them again either.
+//
 // It is safe for concurrent use. The zero value and nil are ready; nil remembers nothing.
 type Verified struct {
 	mu    sync.Mutex
-	lives map[chainKey]life
+	known map[chainKey]*known
+}
+
+type known struct {
+	life
+	chain []*x509.Certificate
+	used  time.Time
 }
 
 // chainKey names the pool itself: as long as the key is there no other has its address.
@@ -51,40 +61,53 @@ func (v *Verified) check(chain []*x509.Certificate, roots *x509.CertPool, now ti
 	if err != nil {
 		return err
 	}
-	v.remember(key, lifeOf(path))
+	v.remember(key, &known{lifeOf(path), chain, now})
 	return nil
 }
 
 func (v *Verified) knows(key chainKey, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	l, ok := v.lives[key]
-	return ok && l.has(now)
+	k := v.known[key]
+	if k == nil || !k.has(now) {
+		return false
+	}
+	k.used = now
+	return true
 }
 
 // remember keeps a chain. If there are too many it forgets some, whichever.
-func (v *Verified) remember(key chainKey, l life) {
+func (v *Verified) remember(key chainKey, k *known) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.lives == nil {
-		v.lives = map[chainKey]life{}
+	if v.known == nil {
+		v.known = map[chainKey]*known{}
 	}
-	for old := range v.lives {
-		if len(v.lives) < mostVerified {
+	for old := range v.known {
+		if len(v.known) < mostVerified {
 			break
 		}
-		delete(v.lives, old)
+		delete(v.known, old)
 	}
-	v.lives[key] = l
+	v.known[key] = k
 }
 
-// Keep forgets what was verified by other roots than these, and what has ended.
-func (v *Verified) Keep(roots []*x509.CertPool, now time.Time) {
+// Keep forgets what was verified by other roots than these.
+func (v *Verified) Keep(roots []*x509.CertPool) {
+	v.drop(func(key chainKey, _ *known) bool { return !slices.Contains(roots, key.roots) })
+}
+
+// Expire forgets what has ended, and what was not shown for long.
+func (v *Verified) Expire(now time.Time) {
+	v.drop(func(_ chainKey, k *known) bool { return !k.has(now) || now.Sub(k.used) > keepVerified })
+}
+
+func (v *Verified) drop(stale func(chainKey, *known) bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for key, l := range v.lives {
-		if now.After(l.until) || !slices.Contains(roots, key.roots) {
-			delete(v.lives, key)
+	for key, k := range v.known {
+		if stale(key, k) {
+			delete(v.known, key)
 		}
 	}
 }

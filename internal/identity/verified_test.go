@@ -98,8 +98,8 @@ func TestVerified(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var v Verified
 			for range 2 {
-				if err := v.check(chain(leaf, between), roots, start); err != nil || len(v.lives) != 1 {
-					t.Fatalf("%v, %d are remembered", err, len(v.lives))
+				if err := v.check(chain(leaf, between), roots, start); err != nil || len(v.known) != 1 {
+					t.Fatalf("%v, %d are remembered", err, len(v.known))
 				}
 			}
 			for range 2 {
@@ -108,8 +108,8 @@ func TestVerified(t *testing.T) {
 					t.Errorf("got %v, want %v", err, c.want)
 				}
 			}
-			if learned := len(v.lives) == 2; learned != c.learned {
-				t.Errorf("%d are remembered", len(v.lives))
+			if learned := len(v.known) == 2; learned != c.learned {
+				t.Errorf("%d are remembered", len(v.known))
 			}
 		})
 	}
@@ -140,7 +140,7 @@ func TestVerifiedForgets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(v.lives); n != mostVerified {
+	if n := len(v.known); n != mostVerified {
 		t.Errorf("%d are remembered", n)
 	}
 	for _, c := range []*authority{short, long} {
@@ -150,9 +150,21 @@ func TestVerifiedForgets(t *testing.T) {
 			}
 		}
 	}
-	v.Keep([]*x509.CertPool{mine}, start.Add(90*time.Minute))
-	if len(v.lives) != 1 || !v.knows(chainKey{mine, sumOf(chain(long))}, start) {
-		t.Errorf("%d are remembered", len(v.lives))
+	v.Keep([]*x509.CertPool{mine})
+	if len(v.known) != 2 {
+		t.Errorf("%d are remembered of one pool", len(v.known))
+	}
+	at := start.Add(90 * time.Minute)
+	if !v.knows(chainKey{mine, sumOf(chain(long))}, at) {
+		t.Error("it is forgotten")
+	}
+	v.Expire(at)
+	if len(v.known) != 1 {
+		t.Errorf("%d are remembered that have not ended", len(v.known))
+	}
+	v.Expire(at.Add(keepVerified + time.Second))
+	if len(v.known) != 0 {
+		t.Errorf("%d are remembered that nobody shows", len(v.known))
 	}
 	var none *Verified
 	if err := none.check(chain(long), mine, start); err != nil {

@@ -24,6 +24,10 @@ type Writer struct {
 	closed bool   // under mu
 }
 
+// gather is how long a Writer waits for more before it writes: a write for each line costs a busy proxy more
+// than the line.
+const gather = 10 * time.Millisecond
+
 // DefaultQueue is how many bytes a Writer keeps for a slow disk.
 const DefaultQueue = 4 << 20
 
@@ -83,9 +87,7 @@ func (w *Writer) run() {
 	var spare []byte
 	var told time.Time
 	for {
-		select {
-		case <-w.wake:
-		case <-w.quit:
+		if !w.await() {
 			_ = w.put(w.take(nil)) // the last words: nobody is left to be told
 			return
 		}
@@ -95,6 +97,21 @@ func (w *Writer) run() {
 			w.log.Warn("write access log", "error", err)
 		}
 		spare = batch[:0]
+	}
+}
+
+// await returns a while after something is queued. False says that the Writer is closed.
+func (w *Writer) await() bool {
+	select {
+	case <-w.wake:
+	case <-w.quit:
+		return false
+	}
+	select {
+	case <-time.After(gather):
+		return true
+	case <-w.quit:
+		return false
 	}
 }
 

@@ -183,7 +183,8 @@ func (x *end) closeSocket(w *worker, reset bool) {
 		w.Forget(int(x.fd), false)
 	}
 	if x == &x.f.from {
-		info := readInfo(int(x.fd))
+		info, over := readInfo(int(x.fd))
+		reset = reset || over // which saves a system call
 		x.f.mu.Lock()
 		x.f.whole().TCPInfo = info
 		x.f.mu.Unlock()

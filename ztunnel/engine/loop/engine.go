@@ -202,9 +202,11 @@ func (e *Engine) sweep(ctx context.Context) {
 		case <-e.growth.more:
 			e.growth.tidy()
 		case <-tick.C:
+			now := e.opts.Now()
 			for _, p := range e.allPods() {
-				p.sweep(e.opts.Now())
+				p.sweep(now)
 			}
+			e.verified.Expire(now)
 			e.boundQueues()
 			e.settle()
 			e.growth.rest()

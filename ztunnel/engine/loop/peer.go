@@ -112,7 +112,7 @@ func (s *socket) linger() {
 // end closes the socket in order, or by a reset.
 func (s *socket) end(reset bool) (info engine.TCPInfo) {
 	s.control(func(fd int) {
-		info = readInfo(fd)
+		info, _ = readInfo(fd)
 		if !reset {
 			_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
 		}

@@ -158,5 +158,5 @@ func (e *Engine) Recheck() {
 			p.distrust(own, now)
 		}
 	}
-	e.verified.Keep(roots, now)
+	e.verified.Keep(roots)
 }

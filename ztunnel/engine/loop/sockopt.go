@@ -46,10 +46,14 @@ func closeSocket(fd int, reset bool) {
 	netsock.Close(fd)
 }
 
-func readInfo(fd int) engine.TCPInfo {
+// tcpClose is the kernel's TCP_CLOSE: both ends have ended, and all that was sent has arrived.
+const tcpClose = 7
+
+// readInfo reports also whether the connection is over: then there is nothing left that a close could reset.
+func readInfo(fd int) (_ engine.TCPInfo, over bool) {
 	i, errno := poll.TCPInfo(fd)
 	if errno != 0 {
-		return engine.TCPInfo{}
+		return engine.TCPInfo{}, false
 	}
-	return engine.TCPInfo{RTT: time.Duration(i.Rtt) * time.Microsecond, Retransmits: i.Total_retrans}
+	return engine.TCPInfo{RTT: time.Duration(i.Rtt) * time.Microsecond, Retransmits: i.Total_retrans}, i.State == tcpClose
 }
