@@ -29,6 +29,8 @@ func settle(log *slog.Logger, end <-chan struct{}) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	var h heap
+	var e ease
+	e.set(0)
 	var dropped time.Time
 	for {
 		select {
@@ -39,6 +41,7 @@ func settle(log *slog.Logger, end <-chan struct{}) {
 		if h.look().wasteful() || dropped.IsZero() { // after the start in any case
 			debug.FreeOSMemory()
 		}
+		e.set(h.live)
 		if time.Since(dropped) < dropEvery {
 			continue
 		}
