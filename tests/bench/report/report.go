@@ -146,10 +146,11 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
+// ratio leaves out rounds in which the base is not above zero: nothing is a part of that.
 func ratio(own, base values) (*float64, *[2]float64) {
 	r := values{}
 	for round, x := range own {
-		if b := base[round]; b != 0 {
+		if b := base[round]; b > 0 {
 			r[round] = x / b
 		}
 	}

@@ -54,12 +54,25 @@ func TestNodesAreComparedWithNodes(t *testing.T) {
 	}
 }
 
-func TestAddedLeavesOutDirectAndNoise(t *testing.T) {
+func TestAddedLeavesOutDirect(t *testing.T) {
 	s := []Sample{{Workload: "w", Chain: Direct, Metric: "p50", Value: 50}, {Workload: "w", Chain: "a", Metric: "p50", Value: 40},
 		{Workload: "w", Chain: "b", Metric: "p50", Value: 70}}
 	got := Derive(s)
-	if len(got) != 4 || got[3].Chain != "b" || got[3].Metric != AddedP50 || got[3].Value != 20 {
+	if len(got) != 5 || got[3].Metric != AddedP50 || got[3].Value != -10 || got[4].Chain != "b" || got[4].Value != 20 {
 		t.Errorf("got %+v", got[3:])
+	}
+}
+
+// TestLessThanNothing: what adds less than nothing has a ratio to what adds something, and nothing to it.
+func TestLessThanNothing(t *testing.T) {
+	s := []Sample{{Workload: "w", Chain: Direct, Metric: "p50", Value: 50}, {Workload: "w", Chain: "a", Metric: "p50", Value: 40},
+		{Workload: "w", Chain: Floor, Metric: "p50", Value: 70}}
+	if got := find(t, Rows(Derive(s)), "a", AddedP50); got.VsFloor == nil || *got.VsFloor != -0.5 {
+		t.Errorf("got %+v", got)
+	}
+	s[1].Chain, s[2].Chain = Floor, "a"
+	if got := find(t, Rows(Derive(s)), "a", AddedP50); got.VsFloor != nil {
+		t.Errorf("got %+v of less than nothing", *got.VsFloor)
 	}
 }
 
