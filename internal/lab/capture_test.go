@@ -12,7 +12,7 @@ import (
 
 func TestCaptureSeesPlaintextOnTheFabric(t *testing.T) {
 	l := manual(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	client, server := addPod(t, l, "client", "node-a"), addPod(t, l, "server", "node-b")
 	if _, err := appOf(t, server).Listen(ctx, app.ListenArgs{Kind: app.Echo, Port: 80}); err != nil {

@@ -57,7 +57,7 @@ func appOf(t *testing.T, p *Pod) *App {
 
 func TestPodsReachEachOtherWithTheirOwnAddresses(t *testing.T) {
 	l := manual(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	client := addPod(t, l, "client", "node-a")
 	for _, server := range []*Pod{addPod(t, l, "near", "node-a"), addPod(t, l, "far", "node-b")} {

@@ -69,7 +69,7 @@ func TestAKilledLabIsSweptByTheNext(t *testing.T) {
 	if left := Leftovers(name); len(left) > 0 {
 		t.Errorf("not swept: %q", left)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if _, err := alive.controller.Run(ctx, "/bin/true"); err != nil {
 		t.Errorf("the living lab was swept too: %v", err)

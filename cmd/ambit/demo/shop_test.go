@@ -24,7 +24,7 @@ func TestStepsBeforeTheLabel(t *testing.T) {
 	if err := lab.Unusable(); err != nil {
 		t.Skip(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	l, err := lab.New(ctx, lab.Options{Manual: true, App: []string{"/proc/self/exe", "lab-app"}})
 	if err != nil {
