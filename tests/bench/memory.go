@@ -42,6 +42,11 @@ func (r *runner) memory(ctx context.Context) error {
 			return fmt.Errorf("memory: %w", ctx.Err())
 		}
 	}
+	for _, e := range r.has.engines {
+		if err := r.configured(ctx, e, r.o.configured); err != nil {
+			r.fail(report.Mesh(e), "memory of a configuration", err)
+		}
+	}
 	return nil
 }
 

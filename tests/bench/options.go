@@ -16,6 +16,7 @@ type options struct {
 	rounds         int
 	each           time.Duration // counted time of one measurement
 	idle           []int         // idle connections
+	configured     int           // workloads of the configuration whose memory is measured
 	workloads      []int         // sizes of snapshots
 	policies       []int
 	pods           int    // on the crowded node
@@ -30,7 +31,7 @@ type options struct {
 var allSteps = []string{"speed", "cold", "memory", "snapshot"}
 
 func parse(args []string) (options, error) {
-	o := options{idle: []int{1000, 10_000}, workloads: []int{1, 1000, 10_000, 100_000}, policies: []int{1, 100, 1000, 5000}, pods: 50}
+	o := options{idle: []int{1000, 10_000}, configured: 10_000, workloads: []int{1, 1000, 10_000, 100_000}, policies: []int{1, 100, 1000, 5000}, pods: 50}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&o.bin, "bin", "bin", "directory of the mesh's binaries")
 	f.StringVar(&o.out, "out", "dist/bench", "directory for results.json and machine.json")
@@ -67,6 +68,7 @@ func parse(args []string) (options, error) {
 		o.steps = append(o.steps, s)
 	}
 	if o.quick {
+		o.configured = 1000
 		o.rounds, o.each, o.idle = min(o.rounds, 2), min(o.each, 250*time.Millisecond), []int{1000}
 		o.workloads, o.policies = []int{1, 1000}, []int{1, 1000}
 	}

@@ -164,6 +164,8 @@ func (d *data) memoryTargets() []verdict {
 		judge("idle tunnel, user memory per proxy", "<= 1 KB", d.value(all, d.ours(), "each", 1), "%.2f KB", atMost(1)),
 		d.resident("ztunnel at rest", none, 15),
 		d.resident("ztunnel with 10,000 idle tunnels", all, 25),
+		judge("10,000 workloads, 1,000 services and 1,000 policies in ztunnel", "<= 40 MB more",
+			d.value(report.Configured(10_000, 1_000), d.ours(), report.Added, 0.5), "%.1f MB", atMost(40)),
 	}
 }
 

@@ -37,6 +37,14 @@ func More(metric string) bool {
 // Unsettled is the metric of memory 2 s after a start or a crowd's connections, before any of it is given back.
 const Unsettled = "resident after 2 s"
 
+// Added is the metric of what a configuration adds to memory.
+const Added = "more than at rest"
+
+// Configured names the workload of a configuration.
+func Configured(workloads, each int) string {
+	return fmt.Sprintf("memory of both proxies, %d workloads, %d services and %d policies", workloads, each, each)
+}
+
 // What snapshots are full of, and what is measured with them.
 const (
 	Workloads     = "workloads"
