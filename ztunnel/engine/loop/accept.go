@@ -14,7 +14,7 @@ import (
 const (
 	firstPause = 5 * time.Millisecond
 	longPause  = time.Second
-	acceptTurn = 32 // connections accepted before others have their turn
+	acceptTurn = 4 // connections accepted before others have their turn, and the peer learns of these
 )
 
 // listener takes connections until it is closed. It is its pod's worker's.

@@ -52,3 +52,31 @@ func endsByReset(t *testing.T, s *side, c net.Conn) bool {
 	}
 	return found && all
 }
+
+// TestAcceptTurns: of a crowd at the door only some come in before what they ask for is sent.
+func TestAcceptTurns(t *testing.T) {
+	s := newSide(t, testca.New(t), "client")
+	app := enginetest.ServeTCP(t, enginetest.Echo)
+	s.d.Accept = func(*engine.Record) engine.Plan {
+		return engine.Plan{Action: engine.Plain, Dial: engine.Dial{To: app}}
+	}
+	fd, to := enginetest.ListenFD(t, "127.0.0.1")
+	var all []net.Conn
+	for range 2*acceptTurn + 1 {
+		all = append(all, enginetest.Connect(t, to))
+	}
+	l, err := s.newListener(engine.Listener{Pod: s.pod, Kind: engine.Outbound, FD: fd})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.p.w.await(func() {
+		l.Run()
+		if n := s.lastID.Load(); n != acceptTurn || !l.again {
+			t.Errorf("%d are accepted, another turn: %v", n, l.again)
+		}
+	})
+	for _, c := range all {
+		exchange(t, c, 10)
+	}
+	l.p.w.await(l.close)
+}
