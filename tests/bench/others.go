@@ -35,7 +35,7 @@ func (w *world) istio(ctx context.Context, t peers.Tool) error {
 	if err != nil {
 		return err
 	}
-	c := chain{name: t.Name, what: fmt.Sprintf("two of Istio's ztunnel %s, in-pod mode under our controller, mutual TLS, across nodes", t.Version),
+	c := chain{name: t.Name, what: fmt.Sprintf("two of Istio's ztunnel (version %s), in-pod mode under our controller, mutual TLS, across nodes", t.Version),
 		client: client, other: other, server: server, to: server.V4, base: serverBase, path: "tunnel"}
 	for _, x := range []struct {
 		node string

@@ -58,13 +58,17 @@ func redirected(ctx context.Context, t Tool) (Tool, error) {
 	if err := nft.Usable(); err != nil {
 		return Tool{}, err
 	}
-	if t.Kind == NodeProxy {
-		return versioned(ctx, t, "version")
-	}
-	if _, err := exec.LookPath(t.path); err != nil { // it has no flags at all
+	if _, err := exec.LookPath(t.path); err != nil {
 		return Tool{}, fmt.Errorf("find %s: %w", t.Name, err)
 	}
-	return t, nil
+	if t.Kind != NodeProxy {
+		return t, nil // it has no flags at all
+	}
+	b, err := output(ctx, t.path, "version")
+	if m := build.FindSubmatch(b); m != nil {
+		t.Version = string(m[1])
+	}
+	return t, err
 }
 
 // debian returns the root directory below which the packages are: the machine's own or one below dir.
@@ -144,6 +148,9 @@ func unpacked(ctx context.Context, root, name string) (Tool, error) {
 }
 
 var version = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)*`)
+
+// build is where Istio's programs say their version; others' versions stand beside it.
+var build = regexp.MustCompile(`[{ ]Version:"([^"]*)"`)
 
 func versioned(ctx context.Context, t Tool, flag string) (Tool, error) {
 	cmd := exec.CommandContext(ctx, t.path, flag)
