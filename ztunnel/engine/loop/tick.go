@@ -10,6 +10,8 @@ const (
 	// hotBytes is how much a connection moves between two looks when it is hot: a good part of what one
 	// CPU can seal and open.
 	hotBytes = 128 << 20
+	// quietBytes is less than what a worker's connections move when they are of use: pings alone.
+	quietBytes = 16 << 10
 )
 
 // carries has the worker look after a connection.
@@ -53,7 +55,7 @@ func (w *worker) look() {
 			c.Flush() // at once: all pings go through one buffer
 		}
 	}
-	if moved == 0 {
+	if moved < quietBytes {
 		w.slim()
 	}
 	if len(w.carriers) > 0 {
