@@ -118,7 +118,7 @@ func TestEvents(t *testing.T) {
 		a, b := pair(t)
 		far = append(far, b)
 		on(t, l, func() {
-			err := l.Add(a, handler(func(e Events) {
+			err := l.Add(a, handler(func(Events) {
 				var buf [64]byte
 				mu.Lock()
 				defer mu.Unlock()
@@ -128,10 +128,7 @@ func TestEvents(t *testing.T) {
 						return
 					}
 					if m == 0 {
-						if !e.Ended() {
-							t.Error("an end without the event")
-						}
-						ended++
+						ended++ // it may have come since the event
 						l.Forget(a, false)
 						return
 					}

@@ -60,7 +60,11 @@ func pingAll(t *testing.T, fd, rounds, how int) {
 	b := []byte{0}
 	for range rounds {
 		_, _ = unix.Write(fd, b)
-		if n, err := unix.Read(fd, b); n != 1 || err != nil {
+		n, err := unix.Read(fd, b)
+		for err == unix.EINTR { // by the scheduler: with a limit of time it is not tried again
+			n, err = unix.Read(fd, b)
+		}
+		if n != 1 || err != nil {
 			t.Errorf("echo: %d, %v", n, err)
 			return
 		}

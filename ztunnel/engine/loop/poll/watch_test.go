@@ -129,7 +129,7 @@ func TestWatching(t *testing.T) {
 	_ = unix.SetNonblock(b, false)
 	_ = unix.SetsockoptTimeval(b, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 20})
 	on(t, l, func() {
-		if err := l.Add(a, handler(func(Events) { echoAll(a); l.Asked() })); err != nil {
+		if err := l.Add(a, handler(func(Events) { echoOne(a); l.Asked() })); err != nil {
 			t.Error(err)
 		}
 	})
@@ -139,5 +139,13 @@ func TestWatching(t *testing.T) {
 			t.Error("it has not watched")
 		}
 		on(t, l, func() {})
+	}
+}
+
+// echoOne leaves what comes next to the next turn.
+func echoOne(fd int) {
+	var b [1]byte
+	if n, errno := Read(fd, b[:]); errno == 0 && n == 1 {
+		Write(fd, b[:])
 	}
 }
