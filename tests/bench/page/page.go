@@ -94,6 +94,7 @@ measured where the environment names their programs:
   choice of AES-256-GCM, no resumption.
 - ` + "`AMBIT_BENCH_LINKERD`" + `: linkerd2-proxy beside each pod, fed by nftables, under a control plane of the benchmark: opaque TCP,
   a TLS connection each without resumption, allowed to one identity, metrics on, no access log.
+  This configuration has not met the real program yet.
 
 `
 
