@@ -67,7 +67,7 @@ spec:
 		begin := time.Now()
 		to := newer(t)
 		t.Logf("waited %.1f s for another version to be built", time.Since(begin).Seconds())
-		upgrade(t, shop, other, to)
+		upgrade(t, shop, other, to, 12*time.Second)
 		sameAgain(t, to)
 	})
 	t.Run("unlabelled", func(t *testing.T) {

@@ -13,16 +13,16 @@ import (
 )
 
 // upgrade puts another version into the place of the one that is installed, as the pages say, while a client
-// connects all the time and a stranger tries to.
-func upgrade(t *testing.T, ns, outside string, to release) {
+// connects all the time and a stranger tries to. A connection that is open before lives for length: for 30 s at
+// most it is served by proxies that were told to end, and the next node's turn comes when they have.
+func upgrade(t *testing.T, ns, outside string, to release, length time.Duration) {
 	t.Helper()
 	from, before := installed(t), uids(t)
 	former(t, from)
 	if err := to.load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	// The proxy that has a connection serves it for 30 s after it was told to end.
-	load, hold := begin(t, ns, "client", "load", "server:9090", long), begin(t, ns, "client", "hold", "server:9090", "30s")
+	load, hold := begin(t, ns, "client", "load", "server:9090", long), begin(t, ns, "client", "hold", "server:9090", length.String())
 	noAnswer := never(t, outside, "stranger", "http://server."+ns+"/")
 	time.Sleep(time.Second)
 	began := time.Now()
@@ -137,8 +137,8 @@ func TestUpgradeAndBack(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	upgrade(t, ns, outside, made(t))
-	upgrade(t, ns, outside, older)
+	upgrade(t, ns, outside, made(t), 30*time.Second)
+	upgrade(t, ns, outside, older, 30*time.Second)
 	sameAgain(t, older)
 }
 
