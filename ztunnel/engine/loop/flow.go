@@ -29,8 +29,10 @@ type flow struct {
 	kept  *kept          // guarded by mu
 	bytes telemetry.Bytes
 
-	seat        seat
+	seatAt      int32       // in its list; the registry's, as the next two
 	live        atomic.Bool // from before it is established until its end
+	seatKept    bool        // in the list of those that are kept
+	seatAge     uint8       // rounds of settle
 	counted     bool        // among the pod's connections
 	ended       bool        // nothing happens any more
 	first       bool        // a byte has come back

@@ -12,11 +12,11 @@ type registered struct {
 }
 
 func (l *flowList) add(id uint64, f *flow) {
-	f.seat.at = int32(len(*l))
+	f.seatAt = int32(len(*l))
 	*l = append(*l, registered{id, f})
 }
 
-func (l *flowList) has(f *flow) bool { i := int(f.seat.at); return i < len(*l) && (*l)[i].f == f }
+func (l *flowList) has(f *flow) bool { i := int(f.seatAt); return i < len(*l) && (*l)[i].f == f }
 
 // smallList is how many places a list keeps in any case.
 const smallList = 32
@@ -28,8 +28,8 @@ func (l *flowList) remove(f *flow) {
 	}
 	list := *l
 	last := len(list) - 1
-	list[f.seat.at] = list[last]
-	list[f.seat.at].f.seat.at = f.seat.at
+	list[f.seatAt] = list[last]
+	list[f.seatAt].f.seatAt = f.seatAt
 	list[last] = registered{}
 	list = list[:last]
 	if cap(list) > smallList && len(list) <= cap(list)/4 {

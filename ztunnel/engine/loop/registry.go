@@ -23,13 +23,6 @@ type registryShard struct {
 	whole, kept flowList
 }
 
-// seat is where a flow is in the registry, which alone touches it.
-type seat struct {
-	at   int32
-	kept bool
-	age  uint8 // rounds of settle
-}
-
 func (r *registry) shard(id uint64) *registryShard { return &r.shards[id%registryShards] }
 
 func (r *registry) add(f *flow) {
@@ -48,7 +41,7 @@ func (r *registry) remove(id uint64, f *flow) {
 
 // of is the list that a flow is in. mu is held.
 func (s *registryShard) of(f *flow) *flowList {
-	if f.seat.kept {
+	if f.seatKept {
 		return &s.kept
 	}
 	return &s.whole
@@ -59,9 +52,9 @@ func (r *registry) move(id uint64, f *flow, kept bool) {
 	s := r.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.of(f); f.seat.kept != kept && l.has(f) {
+	if l := s.of(f); f.seatKept != kept && l.has(f) {
 		l.remove(f)
-		f.seat = seat{kept: kept}
+		f.seatKept, f.seatAge = kept, 0
 		s.of(f).add(id, f)
 	}
 }
@@ -71,7 +64,7 @@ func (r *registry) leave(id uint64, f *flow) {
 	s := r.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.seat.age = settleNever
+	f.seatAge = settleNever
 }
 
 func (r *registry) get(id uint64) *flow {

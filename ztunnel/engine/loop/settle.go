@@ -33,7 +33,7 @@ func (s *registryShard) old(to []*flow) []*flow {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.whole {
-		switch age := &r.f.seat.age; {
+		switch age := &r.f.seatAge; {
 		case *age < settleAfter:
 			*age++
 		case *age != settleNever:

@@ -16,7 +16,7 @@ const (
 
 // mostTunnels is how many tunnels one connection takes, from either end: a connection takes as much memory as a
 // dozen idle tunnels.
-const mostTunnels = 200
+const mostTunnels = 400
 
 // Queue bounds what one more tunnel connection of the pod may queue: half of the pod's budget for the
 // first, less for each that follows, but always enough to work. The engine guards the sum.
