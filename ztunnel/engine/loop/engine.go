@@ -36,6 +36,7 @@ type Engine struct {
 	lastID   atomic.Uint64
 	flows    registry
 	old      []*flow // settle's
+	settled  int     // since memory was given back; settle's
 	growth   growth
 	legs     legs.Set
 	sessions *resume.Node

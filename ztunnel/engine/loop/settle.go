@@ -2,6 +2,7 @@ package loop
 
 import (
 	"math"
+	"runtime/debug"
 
 	"github.com/ambitmesh/ambit/ztunnel/engine"
 )
@@ -12,14 +13,21 @@ const (
 	settleNever = math.MaxUint8
 )
 
-// settle keeps the records of flows that have lasted. Only the sweeper calls it.
+// settle keeps the records of flows that have lasted. Only the sweeper calls it. After a crowd of them it gives
+// back what that has freed: the collector has marked it as live.
 func (e *Engine) settle() {
+	had := e.settled
 	for i := range e.flows.shards {
 		e.old = e.flows.shards[i].old(e.old[:0])
+		e.settled += len(e.old)
 		for _, f := range e.old {
 			f.settle()
 		}
 		clear(e.old)
+	}
+	if e.settled == had && had >= growthStep {
+		e.settled = 0
+		debug.FreeOSMemory()
 	}
 	if cap(e.old) > mostOld {
 		e.old = nil
