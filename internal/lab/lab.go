@@ -94,9 +94,19 @@ func (l *Lab) Close() error {
 	for _, h := range l.hosts() {
 		errs = append(errs, h.ns.close())
 	}
-	errs = append(errs, remove(l.opts.Name), l.owner.Close())
+	errs = append(errs, l.vanish(), l.owner.Close())
 	l.owner = nil
 	return errors.Join(errs...)
+}
+
+// vanish removes what is on disk while nobody sweeps: to try a lab's lock makes the file anew.
+func (l *Lab) vanish() error {
+	root, err := lockRoot()
+	if err != nil {
+		return err
+	}
+	defer root.Close() // nothing was written
+	return remove(l.opts.Name)
 }
 
 func (l *Lab) hosts() []*Host {
