@@ -145,7 +145,7 @@ func (s *shop) live(t *testing.T) {
 // mustEnd waits for the other side to end a connection.
 func mustEnd(t *testing.T, c *lab.Conn) {
 	t.Helper()
-	how, err := c.Ended(ctx(t), 20*time.Second)
+	how, err := c.Ended(ctx(t), 50*time.Second) // a peer whose network is gone is missed after 40 s
 	if err != nil || strings.Contains(how, "timeout") {
 		t.Errorf("connection to %s should have been ended: %s %v", c.Remote, how, err)
 	}

@@ -2,7 +2,9 @@ package enginetest
 
 import (
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -165,12 +167,14 @@ func (by engines) queueLimit(t *testing.T) {
 		conns[i] = Connect(t, m.out)
 		_ = conns[i].SetReadBuffer(4 << 10)
 	}
+	var cut []*engine.Record // not all, where there were more tunnels than one
 	Eventually(t, "the connection is cut", func() bool {
 		m.client.d.mu.Lock()
 		defer m.client.d.mu.Unlock()
-		return len(m.client.d.closed) == len(conns)
+		cut = slices.Collect(maps.Values(m.client.d.closed))
+		return len(cut) > 0
 	})
-	for _, r := range m.client.d.ended(engine.Outbound, len(conns)) {
+	for _, r := range cut {
 		if r.Reason != reason.Limit {
 			t.Errorf("%q %s", r.Reason, r.Detail)
 		}

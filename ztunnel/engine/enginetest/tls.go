@@ -144,20 +144,20 @@ func (by engines) noCert(t *testing.T) {
 	RoundTrip(t, c)
 }
 
-// expiryUnderTraffic: leaves of six seconds, renewed long before; no connection fails.
+// expiryUnderTraffic: leaves of ten seconds, renewed long before; no connection fails.
 func (by engines) expiryUnderTraffic(t *testing.T) {
 	m := by.newMesh(t, ServeTCP(t, Echo))
 	renew := func() {
 		for _, s := range []*side{m.client, m.server} {
 			now := time.Now()
-			s.certs.Set(s.pod.Identity, m.ca.Issue(s.pod.Identity.String(), testca.NotBefore(now.Add(-time.Second)), testca.NotAfter(now.Add(6*time.Second))))
+			s.certs.Set(s.pod.Identity, m.ca.Issue(s.pod.Identity.String(), testca.NotBefore(now.Add(-time.Second)), testca.NotAfter(now.Add(10*time.Second))))
 		}
 	}
 	renew()
 	m.start(t)
 	long := Connect(t, m.out)
 	RoundTrip(t, long)
-	end := time.Now().Add(8 * time.Second)
+	end := time.Now().Add(12 * time.Second)
 	next := time.Now().Add(time.Second)
 	for time.Now().Before(end) {
 		if time.Now().After(next) {
