@@ -171,6 +171,8 @@ func idleTunnels(t *testing.T, n int) (server *Engine, open func(n int)) {
 // connection that carries it, once what it took to open it is given back.
 func TestIdleTunnelIsSmall(t *testing.T) {
 	const first, n, most = 200, 1000, 1900
+	procs := runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0))) // each worker has connections of its own, whatever they carry
+	t.Cleanup(func() { runtime.GOMAXPROCS(procs) })
 	server, open := idleTunnels(t, first+n)
 	heap := func() int {
 		runtime.GC()
