@@ -38,15 +38,15 @@ func (l *flowList) remove(f *flow) {
 	*l = list
 }
 
-func (l flowList) get(id uint64) *flow {
-	if i := slices.IndexFunc(l, func(r registered) bool { return r.id == id }); i >= 0 {
-		return l[i].f
+func (l *flowList) get(id uint64) *flow {
+	if i := slices.IndexFunc(*l, func(r registered) bool { return r.id == id }); i >= 0 {
+		return (*l)[i].f
 	}
 	return nil
 }
 
-func (l flowList) appendTo(to []*flow) []*flow {
-	for _, r := range l {
+func (l *flowList) appendTo(to []*flow) []*flow {
+	for _, r := range *l {
 		to = append(to, r.f)
 	}
 	return to

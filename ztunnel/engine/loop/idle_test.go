@@ -73,15 +73,15 @@ func through(t *testing.T, app netip.AddrPort, tunneled bool) (netip.AddrPort, [
 	t.Helper()
 	ca := testca.New(t)
 	client, server := newSide(t, ca, "client"), newSide(t, ca, "server")
+	server.d.Tunnel = func(*engine.Record) engine.Plan {
+		return engine.Plan{Action: engine.Deliver, Dial: engine.Dial{To: app, Pod: server.pod}}
+	}
 	plan := engine.Plan{Action: engine.Plain, Dial: engine.Dial{To: app}}
 	if tunneled {
 		plan = engine.Plan{Action: engine.Tunnel, Dial: engine.Dial{To: server.listen(t, engine.HBONE),
 			Peers: []string{server.pod.Identity.String()}, Request: &hbone.Request{Authority: app.String()}}}
 	}
 	client.d.Accept = func(*engine.Record) engine.Plan { return plan }
-	server.d.Tunnel = func(*engine.Record) engine.Plan {
-		return engine.Plan{Action: engine.Deliver, Dial: engine.Dial{To: app, Pod: server.pod}}
-	}
 	return client.listen(t, engine.Outbound), []*side{client, server}
 }
 

@@ -47,7 +47,7 @@ func (x *end) pump() {
 	w := x.f.w.Load()
 	switch {
 	case x.f.lost != nil:
-		x.pumpAway(w, y)
+		x.pumpAway(w)
 		return
 	case y.st != nil:
 		y.st.Want()
@@ -76,7 +76,7 @@ func (x *end) pump() {
 }
 
 // pumpAway waits for the end of a side whose tunnel takes nothing more.
-func (x *end) pumpAway(w *worker, y *end) {
+func (x *end) pumpAway(w *worker) {
 	n, errno := poll.Read(int(x.fd), w.scratch)
 	switch {
 	case errno == unix.EAGAIN:
