@@ -11,9 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// batch is how many events are taken at once. A small batch keeps the time between an event and the
-// flush that answers it short.
-const batch = 16
+// Events are taken a few at a time: what answers them is flushed while there is more to do here, so that the
+// other node works meanwhile. In a crowd that fills batch after batch each flush may serve more.
+const (
+	batch   = 16 // the most
+	few     = 8
+	crowded = 4 // full batches in a row
+)
 
 // Handler is told what its descriptor is ready for.
 type Handler interface{ Ready(Events) }
@@ -39,6 +43,7 @@ type Loop struct {
 	turns    func(fd uintptr) bool // made once
 	take     func() int            // made once; takes the events that there are
 	events   [batch]unix.EpollEvent
+	full     int // how many batches in a row were
 
 	slots  []slot
 	again  []Runner
@@ -84,7 +89,7 @@ func (l *Loop) open() (err error) {
 		return fmt.Errorf("let the runtime poll: %w", err)
 	}
 	l.turns = l.untilIdle
-	l.take = func() int { return wait(l.ep, l.events[:]) }
+	l.take = l.taken
 	l.timers.start = time.Now()
 	return l.Add(l.wake, (*waker)(l))
 }
@@ -126,10 +131,25 @@ func (l *Loop) untilIdle(uintptr) bool {
 	return false
 }
 
+// taken takes the events that there are, at most a batch of them.
+func (l *Loop) taken() int {
+	room := few
+	if l.full >= crowded {
+		room = batch
+	}
+	n := wait(l.ep, l.events[:room])
+	if n < room {
+		l.full = 0
+	} else {
+		l.full++
+	}
+	return n
+}
+
 // next takes the events for another turn, after one with n. False says that there is nothing to do.
 func (l *Loop) next(n int) (int, bool) {
 	watch := l.watch.turned(n)
-	if n == batch || len(l.again) > 0 || l.timers.set(l.file) {
+	if l.full > 0 || len(l.again) > 0 || l.timers.set(l.file) {
 		return l.take(), true
 	}
 	if watch {
