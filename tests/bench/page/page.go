@@ -81,7 +81,8 @@ throughput are those that the client sees. CPU time is the kernel's account of t
 they start) from the end of the warm-up to the end of the run. "Added p50" is p50 minus p50 without a mesh in the same round.
 The mesh has policy, STRICT mutual TLS, metrics and access log on; nginx, haproxy and Envoy have no access log. All proxies use
 TLS 1.3, ECDSA P-256 and AES-128-GCM; the mesh's key exchange is X25519MLKEM768 unless said, the others' X25519. All others have
-one worker. Nginx, haproxy and Envoy resume sessions; they make a TLS connection for each connection, the mesh shares tunnels.
+one worker. All have the system's TCP congestion control, but that the mesh takes the connections within a node and its tunnels out of
+BBR where that is the system's ([what it gains](profile.md)). Nginx, haproxy and Envoy resume sessions; they make a TLS connection for each connection, the mesh shares tunnels.
 Resident memory counts a file that several processes map for each of them. It is taken once it has not fallen for 12 s, after 90 s
 at the latest: proxies give back what a start or a crowd of connections took a little later. What it was after 2 s stands beside it.
 What one of many idle connections takes is without the program's file.
@@ -124,8 +125,8 @@ func (d *data) text(figures []figure) []byte {
 // describe says where, when and what.
 func (d *data) describe(b *bytes.Buffer) {
 	m := d.machine
-	fmt.Fprintf(b, "| | |\n|---|---|\n| measured | %s, for %s; %d rounds of %s |\n| Ambit | %s, built by %s |\n| machine | %s; near node on CPUs %s, far node on %s; %.0f GB |\n| system | %s, Linux %s |\n| load before | %s |\n",
-		m.Date, m.Took, m.Rounds, m.Each, m.Ambit, m.Go, m.CPU, list(m.CPUs[0]), list(m.CPUs[1]), m.MemoryGB, m.System, m.Kernel, m.Load)
+	fmt.Fprintf(b, "| | |\n|---|---|\n| measured | %s, for %s; %d rounds of %s |\n| Ambit | %s, built by %s |\n| machine | %s; near node on CPUs %s, far node on %s; %.0f GB |\n| system | %s, Linux %s, TCP %s |\n| load before | %s |\n",
+		m.Date, m.Took, m.Rounds, m.Each, m.Ambit, m.Go, m.CPU, list(m.CPUs[0]), list(m.CPUs[1]), m.MemoryGB, m.System, m.Kernel, m.TCP, m.Load)
 	fmt.Fprint(b, "\n| chain | what it is |\n|---|---|\n")
 	for _, c := range order {
 		if what := m.Chains[c]; what != "" {

@@ -16,6 +16,7 @@ type Machine struct {
 	Go       string            `json:"go"`
 	Kernel   string            `json:"kernel"`
 	System   string            `json:"system"`
+	TCP      string            `json:"tcp"` // the system's congestion control, which all namespaces inherit
 	CPU      string            `json:"cpu"`
 	CPUs     [2][]int          `json:"cpus"` // of the near and of the far machine
 	MemoryGB float64           `json:"memory_gb"`
@@ -41,6 +42,9 @@ func ThisMachine() Machine {
 	var s unix.Sysinfo_t
 	if unix.Sysinfo(&s) == nil {
 		m.MemoryGB = round3(float64(s.Totalram) * float64(s.Unit) / (1 << 30))
+	}
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control"); err == nil {
+		m.TCP = strings.TrimSpace(string(b))
 	}
 	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
 		m.Load = strings.Join(strings.Fields(string(b))[:3], " ")
