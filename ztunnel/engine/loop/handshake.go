@@ -65,7 +65,10 @@ func (e *Engine) handshake(ctx context.Context, s *socket, cfg *tls.Config, clie
 	if client {
 		tc = tls.Client(below, cfg)
 	}
-	if err := tc.HandshakeContext(ctx); err != nil {
+	err = tc.HandshakeContext(ctx)
+	stop := context.AfterFunc(ctx, talk.hurry) // crypto/tls does not look after the time any more
+	defer stop()
+	if err != nil {
 		_ = talk.push(0) // the alert
 		return nil, err
 	}
@@ -82,6 +85,8 @@ func (e *Engine) handshake(ctx context.Context, s *socket, cfg *tls.Config, clie
 			return nil, err
 		}
 	}
+	ahead := talk.rest()
+	talk.leave() // the peer may take its time to read
 	if err := talk.push(unix.MSG_MORE); err != nil {
 		return nil, err
 	}
@@ -90,7 +95,7 @@ func (e *Engine) handshake(ctx context.Context, s *socket, cfg *tls.Config, clie
 		return nil, err
 	}
 	e.opts.Handshake(client, state.DidResume)
-	c := &carrier{fd: fd, in: in, out: out, ahead: talk.rest()}
+	c := &carrier{fd: fd, in: in, out: out, ahead: ahead}
 	c.peer.Chain = state.PeerCertificates
 	return c, nil
 }

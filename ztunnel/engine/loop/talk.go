@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -50,7 +51,10 @@ func newTalk(s *socket, b budget) (*talk, error) {
 }
 
 // end gives the share back.
-func (t *talk) end() { t.rest(); t.leave() }
+func (t *talk) end() { t.leave() }
+
+// hurry ends a push that waits for the peer, from any goroutine.
+func (t *talk) hurry() { _ = t.SetWriteDeadline(time.Unix(1, 0)) }
 
 func (t *talk) leave() {
 	if t.buf != nil {
