@@ -22,6 +22,7 @@ const (
 func Settle(log *slog.Logger) (stop func()) {
 	end := make(chan struct{})
 	go settle(log, end)
+	go new(ease).follow(end)
 	return func() { close(end) }
 }
 
@@ -29,8 +30,6 @@ func settle(log *slog.Logger, end <-chan struct{}) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	var h heap
-	var e ease
-	e.set(0)
 	var dropped time.Time
 	for {
 		select {
@@ -41,7 +40,6 @@ func settle(log *slog.Logger, end <-chan struct{}) {
 		if h.look().wasteful() || dropped.IsZero() { // after the start in any case
 			debug.FreeOSMemory()
 		}
-		e.set(h.live)
 		if time.Since(dropped) < dropEvery {
 			continue
 		}
