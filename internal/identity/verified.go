@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	mostVerified = 256             // chains that a Verified remembers, of a few KB each
+	mostVerified = 256             // chains that a Verified remembers
+	longestChain = 16 << 10        // bytes; a peer may show more beside its own certificate
 	keepVerified = 5 * time.Minute // since a chain was last shown
 )
 
@@ -61,8 +62,17 @@ func (v *Verified) check(chain []*x509.Certificate, roots *x509.CertPool, now ti
 	if err != nil {
 		return err
 	}
-	v.remember(key, &known{lifeOf(path), chain, now})
+	if sizeOf(chain) <= longestChain {
+		v.remember(key, &known{lifeOf(path), chain, now})
+	}
 	return nil
+}
+
+func sizeOf(chain []*x509.Certificate) (n int) {
+	for _, c := range chain {
+		n += len(c.Raw)
+	}
+	return n
 }
 
 func (v *Verified) knows(key chainKey, now time.Time) bool {

@@ -172,6 +172,23 @@ func TestVerifiedForgets(t *testing.T) {
 	}
 }
 
+// A peer that shows a heap of certificates with its own is served, and not remembered.
+func TestVerifiedIsSmall(t *testing.T) {
+	root := issue(t, nil, "root", true, time.Hour, nil)
+	leaf := issue(t, root, "", false, time.Hour, nil)
+	long := chain(leaf)
+	for sizeOf(long) <= longestChain {
+		long = append(long, root.cert)
+	}
+	var v Verified
+	if err := v.check(long, pool(root), start); err != nil {
+		t.Fatal(err)
+	}
+	if len(v.known) != 0 {
+		t.Error("it is remembered")
+	}
+}
+
 // Certificates that are cut differently are others.
 func TestSumOf(t *testing.T) {
 	raw := func(parts ...string) (out []*x509.Certificate) {

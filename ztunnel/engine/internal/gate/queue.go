@@ -14,9 +14,9 @@ const (
 	queuedToOpen = 128 // streams that nobody reads, so many may be open before they hold up the others
 )
 
-// mostTunnels is how many tunnels one connection takes, from either end: a connection takes as much memory as a
-// dozen idle tunnels.
-const mostTunnels = 400
+// mostTunnels is how many tunnels one connection takes, from either end: not so many that those that nobody reads
+// hold up the others.
+const mostTunnels = queuedToOpen - 8
 
 // Queue bounds what one more tunnel connection of the pod may queue: half of the pod's budget for the
 // first, less for each that follows, but always enough to work. The engine guards the sum.
