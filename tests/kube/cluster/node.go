@@ -43,6 +43,10 @@ func (n *Node) Restart(ctx context.Context, down func(etc string) error) error {
 	if err := n.Stop(); err != nil {
 		return err
 	}
+	// No cgroup lives longer than its kernel. The kubelet would look for 3 s at each that is left.
+	if err := machine.RemoveCgroups(n.Cgroup); err != nil {
+		return err
+	}
 	if down != nil {
 		if err := down(filepath.Join(n.Dir, "changes/etc/upper")); err != nil {
 			return err
