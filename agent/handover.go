@@ -97,33 +97,65 @@ func (p *pod) take(ls *pb.ListenerSet, fds []int) error {
 
 // vault holds the newest proxy's state for the next one. The agent never reads it.
 type vault struct {
-	mu       sync.Mutex
-	fd       int    // -1: none
-	instance string // whose it is
+	mu sync.Mutex
+	fd int      // -1: none
+	of *session // whose it is
 }
 
-// pass gives a proxy its predecessor's state and keeps its own.
-func (v *vault) pass(ctx context.Context, s *session, log *slog.Logger) {
+// pass gives a proxy its predecessor's state and keeps its own. After this agent's restart the newer of two
+// proxies may call first: then it gets the state when the older one brings it.
+// hand gives one a state, -1 for none, and returns its own, or -1.
+func (v *vault) pass(s *session, hand func(to *session, state int) int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	older := v.fd >= 0 && v.of.Hello.Instance != s.Hello.Instance && !s.newer(v.of)
+	held := v.fd
+	if older || held >= 0 && v.of.Hello.Instance == s.Hello.Instance {
+		held = -1
+	}
+	own := hand(s, held)
+	if own < 0 {
+		return
+	}
+	heir := v.of
+	if !older {
+		v.keep(own, s)
+		return
+	}
+	defer closeFDs([]int{own})
+	if !heir.Alive() {
+		return
+	}
+	if again := hand(heir, own); again >= 0 {
+		v.keep(again, heir)
+	}
+}
+
+// keep takes over fd.
+func (v *vault) keep(fd int, of *session) {
+	if v.fd >= 0 {
+		closeFDs([]int{v.fd})
+	}
+	v.fd, v.of = fd, of
+}
+
+// handDown gives a proxy a state and returns its own, as pass asks for it.
+func handDown(ctx context.Context, log *slog.Logger, s *session, state int) int {
 	var fds []int
-	if v.fd >= 0 && v.instance != s.Hello.Instance {
-		fds = []int{v.fd}
+	if state >= 0 {
+		fds = []int{state}
 	}
 	req := &pb.WorkloadRequest{Payload: &pb.WorkloadRequest_Inherit{Inherit: &pb.Inherit{HasState: len(fds) > 0}}}
 	_, got, err := s.Do(ctx, req, fds...)
 	if err != nil {
 		log.Warn("proxy did not inherit", "pid", s.Peer.PID, "error", err)
-		return
+		return -1
 	}
 	if len(got) == 0 {
-		return
+		return -1
 	}
 	closeFDs(got[1:])
-	if v.fd >= 0 {
-		closeFDs([]int{v.fd})
-	}
-	v.fd, v.instance = got[0], s.Hello.Instance
+	return got[0]
 }
 
 func (v *vault) close() {

@@ -106,7 +106,7 @@ func (x *proxies) unregister(s *session) {
 // proxies are told to drain.
 func (x *proxies) welcome(ctx context.Context, s *session) error {
 	if s.Hello.Version >= 2 {
-		x.vault.pass(ctx, s, x.a.log)
+		x.vault.pass(s, func(to *session, state int) int { return handDown(ctx, x.a.log, to, state) })
 	}
 	if err := x.allKnown(ctx, s.Session); err != nil {
 		return err
