@@ -128,6 +128,9 @@ func sameAgain(t *testing.T, r release) {
 
 // TestUpgradeAndBack: to go back is to apply the older files.
 func TestUpgradeAndBack(t *testing.T) {
+	if err := install(t.Context()); err != nil { // a test before may have left another version
+		t.Fatal(err)
+	}
 	made := another(t, "v0.2.0-test")
 	ns, outside := pair(t), namespace(t, false)
 	start(t, pod{namespace: outside, name: "stranger", node: nodeA})
