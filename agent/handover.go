@@ -104,24 +104,25 @@ type vault struct {
 
 // pass gives a proxy its predecessor's state and keeps its own. After this agent's restart the newer of two
 // proxies may call first: then it gets the state when the older one brings it.
+//
 // hand gives one a state, -1 for none, and returns its own, or -1.
 func (v *vault) pass(s *session, hand func(to *session, state int) int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	older := v.fd >= 0 && v.of.Hello.Instance != s.Hello.Instance && !s.newer(v.of)
-	held := v.fd
-	if older || held >= 0 && v.of.Hello.Instance == s.Hello.Instance {
-		held = -1
+	another := v.fd >= 0 && v.of.Hello.Instance != s.Hello.Instance
+	older, state := another && !s.newer(v.of), -1
+	if another && !older {
+		state = v.fd
 	}
-	own := hand(s, held)
+	own := hand(s, state)
 	if own < 0 {
 		return
 	}
-	heir := v.of
 	if !older {
 		v.keep(own, s)
 		return
 	}
+	heir := v.of
 	defer closeFDs([]int{own})
 	if !heir.Alive() {
 		return
