@@ -68,3 +68,25 @@ func TestJudge(t *testing.T) {
 		t.Error("a run without samples holds")
 	}
 }
+
+// TestPodsMove: what one node's series lose the other's gain, which is no growth; both climbing is.
+func TestPodsMove(t *testing.T) {
+	run := func(a, b func(i int) int) bool {
+		r := &Result{}
+		for i := range 100 {
+			r.Samples = append(r.Samples, Sample{At: float64(i), Parts: map[string]Part{
+				"ztunnel of a": {Series: a(i)}, "ztunnel of b": {Series: b(i)},
+			}})
+		}
+		r.Before, r.After = r.Samples[0], r.Samples[0]
+		r.judge(options{duration: shortest})
+		return r.OK
+	}
+	climbs := func(i int) int { return 1000 + 3*i }
+	if !run(climbs, func(i int) int { return 1300 - 3*i }) {
+		t.Error("pods that move from one node to the other fail")
+	}
+	if run(climbs, climbs) {
+		t.Error("two nodes that climb hold")
+	}
+}

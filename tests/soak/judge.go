@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -55,16 +56,44 @@ const (
 	seriesFixed = 20
 )
 
-// growth judges, by the median slope over the second half, what each process gained in that time.
+// growth judges, by the median slope over the second half, what each process gained in that time. Series are
+// judged over all nodes at once: they are those of the pods there, and pods come back on another node.
 func (r *Result) growth() (out []Verdict) {
 	half := r.secondHalf()
 	for _, name := range r.parts() {
 		memory := gained(half, func(x Sample) float64 { return x.Parts[name].Anon })
 		out = append(out, atMost("memory gained, "+name, memory.gain, growthFixed+growthShare*memory.middle, "MB"))
-		series := gained(half, func(x Sample) float64 { return float64(x.Parts[name].Series) })
-		out = append(out, atMost("series gained, "+name, series.gain, seriesFixed+growthShare*series.middle, "lines"))
+	}
+	for _, kind := range r.kinds() {
+		series := gained(half, func(x Sample) float64 { return x.series(kind) })
+		out = append(out, atMost("series gained, "+kind, series.gain, seriesFixed+growthShare*series.middle, "lines"))
 	}
 	return out
+}
+
+// kindOf is what the program of a part is called: "ztunnel" for "ztunnel of node-a".
+func kindOf(part string) string {
+	kind, _, _ := strings.Cut(part, " of ")
+	return kind
+}
+
+func (r *Result) kinds() (out []string) {
+	for _, name := range r.parts() {
+		if kind := kindOf(name); !slices.Contains(out, kind) {
+			out = append(out, kind)
+		}
+	}
+	return out
+}
+
+// series counts those of all parts of a kind.
+func (x Sample) series(kind string) (sum float64) {
+	for name, part := range x.Parts {
+		if kindOf(name) == kind {
+			sum += float64(part.Series)
+		}
+	}
+	return sum
 }
 
 func (r *Result) secondHalf() []Sample { return r.Samples[len(r.Samples)/2:] }
