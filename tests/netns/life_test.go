@@ -78,6 +78,7 @@ func TestLife(t *testing.T) {
 		{"ztunnel gone for long", s.ztunnelGone},
 		{"controller away and back", s.controllerAway},
 		{"ztunnel restarted without a controller", s.restartedWithoutController},
+		{"agent restarted, the newer ztunnel calls first", s.heirCallsFirst},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s.works(t)
@@ -295,6 +296,32 @@ func (s *shop) restartedWithoutController(t *testing.T) {
 	s.works(t)
 	x.nothingRefused(t)
 	must(t, s.StartController(ctx(t)))
+}
+
+// heirCallsFirst rolls all at once: a new agent hears of the newer ztunnel before the older one, which has all
+// certificates and listeners, and no controller answers. What the newer one cannot do yet waits.
+func (s *shop) heirCallsFirst(t *testing.T) {
+	for _, n := range []string{"node-a", "node-b"} {
+		t.Run(n, func(t *testing.T) {
+			must(t, s.Controller().Kill())
+			x, node := s.traffic(t), s.Node(n)
+			old := node.Ztunnel()
+			must(t, old.Signal(syscall.SIGSTOP))
+			must(t, node.Agent().Kill())
+			must(t, node.StartAgent(ctx(t)))
+			_, err := node.LaunchZtunnel(ctx(t))
+			must(t, err)
+			eventually(t, func() error { return s.active(n) })
+			must(t, old.Signal(syscall.SIGCONT))
+			time.Sleep(time.Second)
+			must(t, old.Signal(syscall.SIGTERM))
+			s.works(t)
+			x.nothingFailed(t)
+			must(t, old.Wait(ctx(t)))
+			must(t, old.Remove())
+			must(t, s.StartController(ctx(t)))
+		})
+	}
 }
 
 // TestAddressReuse gives a pod's addresses to another identity, as a source and as a destination.
