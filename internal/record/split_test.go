@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 )
@@ -96,7 +97,7 @@ func TestReaderSplits(t *testing.T) {
 		for cut := range len(rec.stream) + 1 {
 			feedParts(t, rec, rec.stream[:cut], rec.stream[cut:])
 		}
-		feedParts(t, rec, bytes.SplitAfter(rec.stream, nil)...)
+		feedParts(t, rec, slices.Collect(slices.Chunk(rec.stream, 1))...)
 	}
 }
 
