@@ -70,6 +70,10 @@ netns() {
 # of building at the first time.
 kube() {
 	if ! root; then
+		if [ -n "${CI:-}${AMBIT_FULL:-}" ]; then
+			echo "no test in a cluster ran, and this run is to prove something: they need root" >&2
+			return 1
+		fi
 		skipped="a cluster needs root: sudo make test-kube"
 		return 0
 	fi

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,13 +32,10 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (code int) {
-	if os.Getuid() != 0 {
-		fmt.Println("tests in a cluster are skipped: they need root")
-		return 0
-	}
 	if err := possible(); err != nil {
-		fmt.Println("tests in a cluster are skipped: this machine cannot hold one:", err)
-		return 0
+		code, says := cluster.Without(err, os.Getenv)
+		fmt.Println(says)
+		return code
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -80,12 +78,18 @@ func run(m *testing.M) (code int) {
 
 // possible is asked first: to build a cluster's programs takes long.
 func possible() error {
+	if os.Getuid() != 0 {
+		return errors.New("they need root")
+	}
 	dir, err := os.MkdirTemp("/var/tmp", "ambit-try-")
 	if err != nil {
 		return fmt.Errorf("make directory: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	return machine.Try(dir)
+	if err := machine.Try(dir); err != nil {
+		return fmt.Errorf("this machine cannot hold one: %w", err)
+	}
+	return nil
 }
 
 // keep leaves the cluster up after a failure for as long as AMBIT_KUBE_KEEP says.
