@@ -2,24 +2,29 @@ package record
 
 import (
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"testing"
 )
 
+// bothRoles are ours against crypto/tls's; a fuzzer chooses one.
+var bothRoles = [...]bool{true, false}
+
 // FuzzReader cuts a stream that crypto/tls sealed anywhere and turns any bits of
 // it: whatever comes out is a prefix of what went in, and all of it, with the
 // end, if nothing was turned.
 func FuzzReader(f *testing.F) {
-	rec := record(f, true, "GET / HTTP/1.1\r\n", "x", string(make([]byte, 3000)), "the rest of it")
-	f.Add(uint16(1), uint16(0), byte(0))
-	f.Add(uint16(7), uint16(5), byte(1))
-	f.Add(uint16(400), uint16(1000), byte(0x80))
-	f.Fuzz(func(t *testing.T, step, at uint16, flip byte) {
+	recs := map[bool]*recorded{}
+	for _, client := range bothRoles {
+		recs[client] = record(f, client, "GET / HTTP/1.1\r\n", "x", string(make([]byte, 3000)), "the rest of it")
+		f.Add(client, uint16(1), uint16(0), byte(0))
+		f.Add(client, uint16(7), uint16(5), byte(1))
+		f.Add(client, uint16(400), uint16(1000), byte(0x80))
+	}
+	f.Fuzz(func(t *testing.T, client bool, step, at uint16, flip byte) {
+		rec := recs[client]
 		b := bytes.Clone(rec.stream)
 		b[int(at)%len(b)] ^= flip
 		r := rec.reader(t)
@@ -44,11 +49,13 @@ func FuzzReader(f *testing.F) {
 // FuzzReaderBytes opens bytes that nobody sealed: there is no text in them.
 func FuzzReaderBytes(f *testing.F) {
 	s := logged(f, allSuites[0])
-	f.Add([]byte{typeText, 3, 3, 0, 20, 1, 2, 3})
-	f.Add([]byte{typeAlert, 3, 3, 0, 2, 2, 40})
-	f.Add(append([]byte{typeText, 3, 3, 0, 17}, make([]byte, 40)...))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r, _ := mustNew(t, s(), allSuites[0], true)
+	for _, client := range bothRoles {
+		f.Add(client, []byte{typeText, 3, 3, 0, 20, 1, 2, 3})
+		f.Add(client, []byte{typeAlert, 3, 3, 0, 2, 2, 40})
+		f.Add(client, append([]byte{typeText, 3, 3, 0, 17}, make([]byte, 40)...))
+	}
+	f.Fuzz(func(t *testing.T, client bool, b []byte) {
+		r, _ := mustNew(t, s(), allSuites[0], client)
 		got, used, err := open(r, b)
 		if got != "" || (err == nil && used != 0) {
 			t.Fatalf("text %q, used %d, %v", got, used, err)
@@ -60,24 +67,25 @@ func FuzzReaderBytes(f *testing.F) {
 // and crypto/tls read it: they give the same text and agree on whether and how
 // the connection ends.
 func FuzzInner(f *testing.F) {
-	f.Add([]byte{opText, 3, opUpdate, 1, opText, 9, opClose, 0})
-	f.Add([]byte{opTicket, 5, opText, 1, opPad, 200, opEmpty, 1, opPieces, 3, opText, 4})
-	f.Add([]byte{opUpdate, 2, opText, 1})
-	f.Add([]byte{opAlert, 40, opText, 1})
-	f.Add([]byte{opEmpty, 20, opText, 1})
-	f.Add([]byte{opAlert, 90, opHello, 0})
-	f.Add([]byte{opTwo, 0, opText, 1})
-	cfg := newPKI(f).config()
-	cfg.ClientAuth = tls.NoClientCert
-	cfg.CurvePreferences = []tls.CurveID{tls.X25519}
-	f.Fuzz(func(t *testing.T, ops []byte) {
+	for _, client := range bothRoles {
+		f.Add(client, []byte{opText, 3, opUpdate, 1, opText, 9, opClose, 0})
+		f.Add(client, []byte{opTicket, 5, opText, 1, opPad, 200, opEmpty, 1, opPieces, 3, opText, 4})
+		f.Add(client, []byte{opText, 1, opPad, 200, opEmpty, 1, opUpdate, 0, opText, 4})
+		f.Add(client, []byte{opUpdate, 2, opText, 1})
+		f.Add(client, []byte{opAlert, 40, opText, 1})
+		f.Add(client, []byte{opEmpty, 20, opText, 1})
+		f.Add(client, []byte{opAlert, 90, opHello, 0})
+		f.Add(client, []byte{opTwo, 0, opText, 1})
+	}
+	cfg := quick(f)
+	f.Fuzz(func(t *testing.T, client bool, ops []byte) {
 		if len(ops) > 64 {
 			t.Skip("long enough")
 		}
-		theirs, secrets, state := connected(t, cfg)
+		theirs, secrets, state := connected(t, cfg, client)
 		one, two := secrets, secrets
-		r, _ := mustNew(t, &one, state.CipherSuite, true)
-		stream := plan(newSealer(t, &two, state.CipherSuite, true), ops)
+		r, _ := mustNew(t, &one, state.CipherSuite, client)
+		stream := plan(newSealer(t, &two, state.CipherSuite, client), ops)
 		b := theirs.NetConn().(*boundary)
 		b.in = bytes.Clone(stream)
 		want, wantErr := io.ReadAll(theirs)
@@ -92,23 +100,6 @@ func FuzzInner(f *testing.F) {
 			t.Fatalf("ours %d bytes, %v; crypto/tls %d bytes, %v", len(got), err, len(want), wantErr)
 		}
 	})
-}
-
-// connected is a crypto/tls client after a handshake, cut off, with its secrets.
-func connected(t *testing.T, cfg *tls.Config) (*tls.Conn, Secrets, tls.ConnectionState) {
-	t.Helper()
-	a, b := net.Pipe()
-	go func() { _ = tls.Server(b, cfg).Handshake() }()
-	var s Secrets
-	mine := cfg.Clone()
-	mine.KeyLogWriter = &s
-	c := tls.Client(NewBoundary(a), mine)
-	if err := c.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	c.NetConn().(*boundary).take()
-	_, _ = a.Close(), b.Close()
-	return c, s, c.ConnectionState()
 }
 
 // how says whether and how a connection has ended.

@@ -2,20 +2,29 @@ package record
 
 import (
 	"bytes"
+	"io"
 	"testing"
 )
 
-// FuzzWriter calls a Writer in any order, with its wire taken in any pieces: the
-// other side's Reader gets the text that was put in, in order.
+// FuzzWriter calls a Writer in any order and either role, with its wire taken in
+// any pieces: crypto/tls and a Reader, each the other side, get the text that was
+// put in, in order.
 func FuzzWriter(f *testing.F) {
-	f.Add([]byte{0, 9, 1, 200, 3, 5, 2, 255, 4, 0, 0, 1})
-	f.Add([]byte{2, 255, 2, 255, 2, 255, 2, 255, 2, 255, 3, 1, 0, 255, 0, 255})
-	f.Add([]byte{0, 255, 4, 1, 0, 255, 4, 0, 5, 0, 0, 255, 6, 0, 1, 3})
-	f.Fuzz(func(t *testing.T, ops []byte) {
+	for _, client := range bothRoles {
+		f.Add(client, []byte{0, 9, 1, 200, 3, 5, 2, 255, 4, 0, 0, 1})
+		f.Add(client, []byte{2, 255, 2, 255, 2, 255, 2, 255, 2, 255, 3, 1, 0, 255, 0, 255})
+		f.Add(client, []byte{0, 255, 4, 1, 0, 255, 4, 0, 5, 0, 0, 255, 6, 0, 1, 3})
+		f.Add(client, bytes.Repeat([]byte{4, 0, 5, 0}, 18)) // too many key updates
+	}
+	cfg := quick(f)
+	f.Fuzz(func(t *testing.T, client bool, ops []byte) {
 		if len(ops) > 100 {
 			t.Skip("long enough")
 		}
-		w, r := ends(t, allSuites[0])
+		theirs, secrets, state := connected(t, cfg, !client)
+		one, two := secrets, secrets
+		_, w := mustNew(t, &one, state.CipherSuite, client)
+		r, _ := mustNew(t, &two, state.CipherSuite, !client)
 		w.Lend(&Pool{})
 		w.suite.records = 7
 		m := &model{w: w}
@@ -24,7 +33,12 @@ func FuzzWriter(f *testing.F) {
 			ops = ops[2:]
 		}
 		m.wire = append(m.wire, drain(w)...)
+		theirs.NetConn().(*boundary).in = bytes.Clone(m.wire)
+		want, wantErr := io.ReadAll(theirs)
 		got, used, err := open(r, m.wire)
+		if got != string(want) || how(err) != how(wantErr) {
+			t.Fatalf("ours %d bytes, %v; crypto/tls %d bytes, %v", len(got), err, len(want), wantErr)
+		}
 		// Seventeen key updates in a row are refused, rightly.
 		if err == nil && (got != m.text.String() || used != len(m.wire)) {
 			t.Fatalf("got %d bytes of %d, used %d of %d", len(got), m.text.Len(), used, len(m.wire))
