@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/ambitmesh/ambit/internal/lab"
 	"github.com/ambitmesh/ambit/tests/bench/peers"
@@ -21,8 +22,8 @@ type chain struct {
 	server     *lab.Pod
 	to         netip.Addr
 	base       int
-	proxies    []string // cgroups of what carries the bytes
-	agents     []string // cgroups whose CPU time counts too
+	proxies    []string // cgroups of what carries the bytes, the client's first
+	agents     []string // cgroups whose CPU time counts too, the client's first
 	pair       bool     // proxies hold a socket to each side
 	path       string   // of ztunnel's connections; "" if none may be there
 	layout     bool     // only for the layout of Istio's ztunnel
@@ -34,9 +35,12 @@ func (c chain) at(role int) string {
 	return netip.AddrPortFrom(c.to, uint16(c.base+role)).String()
 }
 
+// clients are the pods that load comes from.
+func (c chain) clients() []*lab.Pod { return []*lab.Pod{c.client} }
+
 // everything is the cgroups of clients, servers and what stands between them.
 func (c chain) everything() []string {
-	out := []string{c.client.Cgroup(), c.server.Cgroup()}
+	out := append(cgroupsOf(c.clients()), c.server.Cgroup())
 	if c.pair {
 		return out // the proxies are in the pods
 	}
@@ -135,6 +139,7 @@ func (w *world) halves(ctx context.Context, c chain, server *lab.Pod, near, far 
 		}
 		c.proxies = append(c.proxies, dir)
 	}
+	slices.Reverse(c.proxies) // the far half had to be there first
 	c.other, c.server, c.to, c.pair = c.client, server, loopback, true
 	if err := up(ctx, c); err != nil {
 		said, readErr := os.ReadFile(w.lab.LogFile(c.name + "-" + c.client.Name))

@@ -81,8 +81,8 @@ func (r *runner) visits(ctx context.Context, w *world, engine, workload, debug s
 	}
 	r.add(round, samples...)
 	if debug == "" {
-		samples[1].Workload = hboneCold
-		r.add(round, samples[1])
+		samples[0].Workload = hboneCold
+		r.add(round, samples[0])
 	}
 	if err := r.again(ctx, w, c, addrs[1:], workload, round); err != nil {
 		r.fail(c.name, workload+report.Resumed, err)
@@ -95,8 +95,7 @@ func (w *world) visited(ctx context.Context, c chain, addrs []string, workload s
 	if err := w.quiet(ctx, c); err != nil {
 		return nil, err
 	}
-	watched := slices.Concat(c.proxies, c.agents)
-	before, err := load.CPU(watched)
+	before, err := spent(c)
 	if err != nil {
 		return nil, err
 	}
@@ -107,14 +106,38 @@ func (w *world) visited(ctx context.Context, c chain, addrs []string, workload s
 	if err := w.quiet(ctx, c); err != nil {
 		return nil, err
 	}
-	after, err := load.CPU(watched)
+	after, err := spent(c)
 	if err != nil {
 		return nil, err
 	}
-	s := report.Sample{Workload: workload, Chain: c.name, Metric: "cpu", Unit: perCold, Value: (after - before) / float64(res.Count) * 1e3}
-	p50 := s
-	p50.Metric, p50.Unit, p50.Value = "p50", "us", res.P50
-	return []report.Sample{s, p50}, nil
+	for metric := range after {
+		after[metric] -= before[metric]
+	}
+	return coldSamples(c, workload, res, after), nil
+}
+
+// spent is the CPU time of what stands between, until now.
+func spent(c chain) (map[string]float64, error) {
+	var seconds []float64
+	for _, dir := range watched(c.between()) {
+		s, err := load.CPU([]string{dir})
+		if err != nil {
+			return nil, err
+		}
+		seconds = append(seconds, s)
+	}
+	return charge(c.between(), seconds)
+}
+
+// coldSamples are the latency of one connection and the CPU time of each account for it.
+func coldSamples(c chain, workload string, res *load.Result, cpu map[string]float64) []report.Sample {
+	out := []report.Sample{{Workload: workload, Chain: c.name, Metric: "p50", Unit: "us", Value: res.P50}}
+	for _, a := range c.between() {
+		if v, ok := cpu[a.metric]; ok {
+			out = append(out, report.Sample{Workload: workload, Chain: c.name, Metric: a.metric, Unit: perCold, Value: v / float64(res.Count) * 1e3})
+		}
+	}
+	return out
 }
 
 // restart replaces the near ztunnel: the new one has no tunnels. debug is for Go's runtime.
@@ -159,11 +182,13 @@ func (r *runner) fresh(ctx context.Context, w *world, round int) {
 			r.fail(t.Name, coldHybrid, err)
 			continue
 		}
+		cpu, err := charge(c.between(), res.CPU)
+		if err != nil {
+			r.fail(t.Name, coldHybrid, err)
+			continue
+		}
 		for _, workload := range []string{coldHybrid, coldPlain, coldHybrid + report.Resumed, coldPlain + report.Resumed} {
-			s := report.Sample{Workload: workload, Chain: t.Name, Metric: "cpu", Unit: perCold, Value: res.CPU[0] / float64(res.Count) * 1e3}
-			r.add(round, s)
-			s.Metric, s.Unit, s.Value = "p50", "us", res.P50
-			r.add(round, s)
+			r.add(round, coldSamples(c, workload, res, cpu)...)
 		}
 	}
 }
@@ -172,12 +197,12 @@ func (w *world) freshOf(ctx context.Context, c chain, each time.Duration) (*load
 	if err := w.quiet(ctx, c); err != nil {
 		return nil, err
 	}
-	g, err := w.start(c.client, connect(1, 64).args(c.at(roleFresh), each), c.proxies)
+	g, err := w.start(c.client, connect(1, 64).args(c.at(roleFresh), each), watched(c.between())...)
 	if err != nil {
 		return nil, err
 	}
 	res, err := g.result(ctx, each)
-	if err == nil && (res.Count == 0 || len(res.CPU) != 1) {
+	if err == nil && res.Count == 0 {
 		err = errors.New("nothing was done")
 	}
 	return res, err

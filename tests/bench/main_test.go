@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/ambitmesh/ambit/tests/bench/load"
@@ -8,17 +9,24 @@ import (
 
 func TestSamplesGiveCPUPerOperation(t *testing.T) {
 	l := workloads()[0]
-	s, err := l.samples(chain{name: "ambit-std", proxies: []string{"x"}}, &load.Result{Count: 50_000, P50: 7, P99: 9, Rate: 100, CPU: []float64{5, 8}}, nil)
+	// A pod's cgroup has that of a proxy within it.
+	accounts := append([]account{{metric: "cpu", cgroups: []string{"a", "b"}}, {metric: "none"}, {metric: "pod", cgroups: []string{"p"}, less: []string{"a"}}}, sides("proxy", []string{"a", "b"})...)
+	s, err := l.samples("ambit-std", accounts, &load.Result{Count: 50_000, P50: 7, P99: 9, Rate: 100, CPU: []float64{5, 3, 9}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s[len(s)-2]; got.Metric != "cpu" || got.Value != 10 {
-		t.Errorf("cpu sample %+v, want 5 s over half of the unit", got)
+	got := map[string]float64{}
+	for _, x := range s[3:] { // after latency and rate
+		got[x.Metric] = x.Value
 	}
-	if got := s[len(s)-1]; got.Metric != "cpu of all" || got.Value != 16 {
-		t.Errorf("sample of all %+v, want 8 s over half of the unit", got)
+	want := map[string]float64{"cpu": 16, "pod": 8, "cpu of client proxy": 10, "cpu of server proxy": 6} // seconds over half of the unit
+	if !maps.Equal(got, want) {
+		t.Errorf("CPU %v, want %v", got, want)
 	}
-	if _, err := l.samples(chain{}, &load.Result{}, nil); err == nil {
+	if _, err := l.samples("ambit-std", accounts, &load.Result{Count: 1, P50: 7, CPU: []float64{5}}, nil); err == nil {
+		t.Error("CPU time of one of three cgroups gives samples")
+	}
+	if _, err := l.samples("", accounts, &load.Result{}, nil); err == nil {
 		t.Error("a run in which nothing was done gives samples")
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,16 +20,12 @@ type generator struct {
 	out, err bytes.Buffer
 }
 
-// start starts a job in a pod over a chain. Its result says how much CPU each group of cgroups used meanwhile.
-func (w *world) start(pod *lab.Pod, args []string, watched ...[]string) (*generator, error) {
+// start starts a job in a pod over a chain. Its result says how much CPU each cgroup used meanwhile.
+func (w *world) start(pod *lab.Pod, args []string, watched ...string) (*generator, error) {
 	g := &generator{}
 	var env []string
 	if len(watched) > 0 {
-		var groups []string
-		for _, g := range watched {
-			groups = append(groups, strings.Join(g, ":"))
-		}
-		env = []string{load.CPUVar + "=" + strings.Join(groups, ";")}
+		env = []string{load.CPUVar + "=" + strings.Join(watched, ";")}
 	}
 	err := w.places.on(w.places.of(pod.Node.Name), func() (err error) {
 		g.p, err = pod.Start(lab.Command{Args: append([]string{w.exe, "load"}, args...), Env: env, Stdout: &g.out, Stderr: &g.err})
@@ -76,7 +71,7 @@ func (w *world) measure(ctx context.Context, c chain, l workload, each time.Dura
 			return nil, err
 		}
 		if r.Gbps > 0 || r.Count >= least {
-			return l.samples(c, r, noise)
+			return l.samples(c.name, c.accounts(), r, noise)
 		}
 	}
 	return nil, errors.New("the machine stood still three times")
@@ -97,7 +92,7 @@ func (w *world) once(ctx context.Context, c chain, l workload, each time.Duratio
 		}
 		time.Sleep(lead)
 	}
-	g, err := w.start(c.client, l.job.args(c.at(l.job.role), each), slices.Concat(c.proxies, c.agents), c.everything())
+	g, err := w.start(c.client, l.job.args(c.at(l.job.role), each), watched(c.accounts())...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -126,10 +121,10 @@ func (w *world) quiet(ctx context.Context, c chain) error {
 }
 
 // samples are the figures of one run.
-func (l workload) samples(c chain, r, noise *load.Result) ([]report.Sample, error) {
+func (l workload) samples(chain string, accounts []account, r, noise *load.Result) ([]report.Sample, error) {
 	var out []report.Sample
 	add := func(metric, unit string, v float64) {
-		out = append(out, report.Sample{Workload: l.name, Chain: c.name, Metric: metric, Unit: unit, Value: v})
+		out = append(out, report.Sample{Workload: l.name, Chain: chain, Metric: metric, Unit: unit, Value: v})
 	}
 	done := float64(r.Count)
 	if r.Gbps > 0 {
@@ -147,12 +142,11 @@ func (l workload) samples(c chain, r, noise *load.Result) ([]report.Sample, erro
 		add("bulk meanwhile", "Gb/s", noise.Gbps)
 		return out, nil
 	}
-	if len(r.CPU) != 2 {
-		return nil, fmt.Errorf("%d figures of CPU time", len(r.CPU))
+	cpu, err := charge(accounts, r.CPU)
+	for _, a := range accounts {
+		if v, ok := cpu[a.metric]; ok {
+			add(a.metric, l.unit, v/done*l.per)
+		}
 	}
-	if len(c.proxies) > 0 {
-		add("cpu", l.unit, r.CPU[0]/done*l.per)
-	}
-	add("cpu of all", l.unit, r.CPU[1]/done*l.per)
-	return out, nil
+	return out, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/ambitmesh/ambit/internal/lab"
 	"github.com/ambitmesh/ambit/tests/bench/peers"
@@ -95,6 +96,7 @@ func (w *world) linkerd(ctx context.Context, t peers.Tool) error {
 		}
 		c.proxies = append(c.proxies, dir)
 	}
+	slices.Reverse(c.proxies) // the client's is first
 	if err := up(ctx, c); err != nil {
 		return err
 	}
