@@ -23,6 +23,16 @@ const pageSize = 20_000_000 // more than sockets hold
 // both ways: END_STREAM, and a reset of what it does not want to hear.
 func toPeer(t *testing.T) (*net.TCPConn, *side) {
 	t.Helper()
+	return toPeerThat(t, func(s *hbone.Stream) {
+		_ = s.Respond(200)
+		_, _ = s.Write(make([]byte, pageSize))
+		_ = s.Close()
+	})
+}
+
+// toPeerThat returns a connection through a tunnel to a peer that serves one tunnel after the other.
+func toPeerThat(t *testing.T, serve func(*hbone.Stream)) (*net.TCPConn, *side) {
+	t.Helper()
 	ca := testca.New(t)
 	client, peer := newSide(t, ca, "client"), enginetest.NewPod("server").Identity
 	cert := ca.Issue(peer.String())
@@ -38,9 +48,7 @@ func toPeer(t *testing.T) (*net.TCPConn, *side) {
 			if err != nil {
 				return
 			}
-			_ = s.Respond(200)
-			_, _ = s.Write(make([]byte, pageSize))
-			_ = s.Close()
+			serve(s)
 		}
 	})
 	client.d.Accept = func(*engine.Record) engine.Plan {
