@@ -44,6 +44,7 @@ type Engine struct {
 	budget   budget       // of handshakes
 	watch    poll.Watch   // of all workers
 	mayQueue atomic.Int64 // bytes, all tunnels together
+	hotBytes int64        // see the constant; before the first connection
 	work     gate.Gate    // flows, and peers' connections
 	draining atomic.Bool
 
@@ -73,6 +74,7 @@ func New(o engine.Options) (*Engine, error) {
 		budget:    newBudget(),
 		pods:      map[*engine.Pod]*pod{},
 		watch:     poll.Watch{Most: watching(o)},
+		hotBytes:  hotBytes,
 		growth:    growth{more: make(chan struct{}, 1)},
 		stopSweep: cancel,
 		swept:     make(chan struct{}),

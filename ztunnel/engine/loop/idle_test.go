@@ -52,7 +52,8 @@ func newSideOf(t *testing.T, ca *testca.CA, account string, decider func(*side) 
 	certs := enginetest.NewCerts()
 	certs.Set(s.pod.Identity, ca.Issue(s.pod.Identity.String()))
 	var err error
-	if s.Engine, err = New(engine.Options{Decider: decider(s), Certs: certs, TrustDomain: enginetest.TrustDomain}); err != nil {
+	if s.Engine, err = New(engine.Options{Decider: decider(s), Certs: certs, TrustDomain: enginetest.TrustDomain,
+		Loops: max(2, runtime.GOMAXPROCS(0))}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
@@ -111,7 +112,8 @@ func exchange(t *testing.T, c net.Conn, n int) {
 	}
 }
 
-// TestIdleHoldsNothing: after bulk a flow has neither chunk nor pipe, and a connection no record.
+// TestIdleHoldsNothing: after bulk a flow has neither chunk nor pipe, and a connection no record. Pipes have
+// been used between two sockets, and nowhere else.
 func TestIdleHoldsNothing(t *testing.T) {
 	paths(t, func(t *testing.T, to netip.AddrPort, sides []*side) {
 		for range 5 {
@@ -126,7 +128,18 @@ func TestIdleHoldsNothing(t *testing.T) {
 			}
 			return held == 0
 		})
+		if n, plain := pipes(sides[0]), t.Name() == "TestIdleHoldsNothing/plain"; n > 0 != plain {
+			t.Errorf("%d pipes were used", n)
+		}
 	})
+}
+
+// pipes counts those that wait for their next use.
+func pipes(s *side) (n int) {
+	for _, w := range s.workers {
+		w.await(func() { n += len(w.pipes.free) })
+	}
+	return n
 }
 
 // holds counts what the worker's flows and connections hold.

@@ -44,7 +44,7 @@ func (w *worker) look() {
 			continue
 		}
 		moved += c.moved
-		c.hot.Store(c.moved > hotBytes)
+		c.hot.Store(c.moved > w.e.hotBytes)
 		c.moved = 0
 		if c.of != nil && now.After(c.peer.Chain[0].NotAfter) {
 			c.mux.GoAway() // the peer has a new certificate by now, or no right to go on
