@@ -73,7 +73,8 @@ func FuzzInner(f *testing.F) {
 		f.Add(client, []byte{opText, 1, opPad, 200, opEmpty, 1, opUpdate, 0, opText, 4})
 		f.Add(client, []byte{opUpdate, 2, opText, 1})
 		f.Add(client, []byte{opAlert, 40, opText, 1})
-		f.Add(client, []byte{opEmpty, 20, opText, 1})
+		f.Add(client, []byte{opEmpty, 16, opText, 1})
+		f.Add(client, []byte{opEmpty, 17, opText, 1})
 		f.Add(client, []byte{opAlert, 90, opHello, 0})
 		f.Add(client, []byte{opTwo, 0, opText, 1})
 	}
