@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -53,37 +52,6 @@ func TestOneRoot(t *testing.T) {
 	}
 }
 
-// TestPausedReplica cuts one replica from the API server, so that it knows nothing new, and makes the
-// server's proxy move to it: a policy that the proxy has stands.
-func TestPausedReplica(t *testing.T) {
-	ns := pair(t)
-	fresh, paused := served(t, nodeB)
-	uncut := cut(t, paused)
-	applyYAML(t, fmt.Sprintf(`{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: nobody, namespace: %s}, spec: {}}`, ns))
-	refused(t, ns, "client", "http://server/")
-
-	kubectl(t, "cordon", nodeA, nodeB) // nobody takes the place of the one that goes
-	uncordon := func() {
-		if _, err := c.Kubectl(context.Background(), "uncordon", nodeA, nodeB); err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(uncordon)
-	kubectl(t, "-n", "ambit-system", "delete", "pod", fresh.name, "--grace-period=1")
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
-		if body, err := work(t, ns, "client", "get", "http://server/", "2s"); err == nil {
-			t.Fatalf("the policy is forgotten: %s", body)
-		}
-	}
-	uncordon()
-	uncut()
-	if err := ready(t.Context()); err != nil {
-		t.Error(err)
-	}
-	kubectl(t, "-n", ns, "delete", "authorizationpolicy", "nobody")
-	answers(t, ns, "client", "http://server/")
-}
-
 // served returns the replica that serves a node's proxy, and the other.
 func served(t *testing.T, node string) (its, other replica) {
 	t.Helper()
@@ -94,11 +62,11 @@ func served(t *testing.T, node string) (its, other replica) {
 	from := address(t, "ambit-system", proxy(t, node))
 	awaitThat(t, 30*time.Second, "stream of the proxy of "+node, func() error {
 		for i, r := range all {
-			peers, err := r.node.Run(t.Context(), "sh", "-c", "nsenter -t $("+c.Cache.Bin()+"/ctr -n k8s.io task ls | awk '$1==\""+r.container+"\" {print $2}') -n ss -Htn state established 'sport = :15012'")
+			there, err := connected(t, r, from)
 			if err != nil {
 				return err
 			}
-			if strings.Contains(peers, from+":") || strings.Contains(peers, from+"]:") {
+			if there {
 				its, other = all[i], all[1-i]
 				return nil
 			}
@@ -106,6 +74,13 @@ func served(t *testing.T, node string) (its, other replica) {
 		return fmt.Errorf("neither controller has a connection from %s", from)
 	})
 	return its, other
+}
+
+// connected says whether a proxy's address has a connection to a replica.
+func connected(t *testing.T, r replica, from string) (bool, error) {
+	t.Helper()
+	peers, err := r.node.Run(t.Context(), "sh", "-c", "nsenter -t $("+pidOf(r.container)+") -n ss -Htn state established 'sport = :15012'")
+	return strings.Contains(peers, from+":") || strings.Contains(peers, from+"]:"), err
 }
 
 // cut drops what a pod and the API server say to each other; the connections stay open, and are silent.
