@@ -103,33 +103,3 @@ func TestContainerRestart(t *testing.T) {
 	})
 	answers(t, ns, "client", "http://server/")
 }
-
-// TestDeletedWhileTalking deletes servers one after another while a client connects: a pod that is going
-// is answered or refused, and its address, used again by the next, answers.
-func TestDeletedWhileTalking(t *testing.T) {
-	ns := namespace(t, true)
-	start(t, pod{namespace: ns, name: "client", node: nodeA}, pod{namespace: ns, name: "server", node: nodeB})
-	service(t, ns, "server")
-	enrolled(t, ns, "client", "server")
-	held := make(chan error, 1)
-	go func() {
-		_, err := work(t, ns, "client", "hold", "server:9090", "60s")
-		held <- err
-	}()
-	time.Sleep(2 * time.Second)
-	kubectl(t, "-n", ns, "delete", "pod", "server")
-	select {
-	case err := <-held:
-		if err == nil || !(strings.Contains(err.Error(), "EOF") || strings.Contains(err.Error(), "reset")) {
-			t.Errorf("the connection to a deleted pod ended by %v", err)
-		}
-	case <-time.After(40 * time.Second):
-		t.Error("the connection to a deleted pod hangs")
-	}
-	start(t, pod{namespace: ns, name: "server", node: nodeB})
-	enrolled(t, ns, "server")
-	answers(t, ns, "client", "http://server/")
-	if out, err := work(t, ns, "client", "load", "server:9090", "5s"); err != nil {
-		t.Errorf("after the server was replaced: %v %s", err, out)
-	}
-}

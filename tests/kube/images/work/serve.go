@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -13,14 +12,17 @@ import (
 	"time"
 )
 
-func serve() error {
+// serve ends as a good application does: at SIGTERM it goes on until the endpoint is gone, then ends what is open
+// in order.
+func serve(linger time.Duration) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	l, err := net.Listen("tcp", ":9090")
 	if err != nil {
 		return err
 	}
-	go echo(l)
+	var open echoes
+	go open.serve(l)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/", who)
@@ -32,8 +34,8 @@ func serve() error {
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
-		// As a good application does: the endpoint goes first, then the listener.
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(linger)
+		err = errors.Join(l.Close(), open.end())
 		for _, s := range servers {
 			err = errors.Join(err, s.Shutdown(context.Background()))
 		}
@@ -45,19 +47,6 @@ func who(w http.ResponseWriter, r *http.Request) {
 	host, _ := os.Hostname()
 	from, _, _ := net.SplitHostPort(r.RemoteAddr)
 	fmt.Fprintf(w, "pod=%s from=%s path=%s\n", host, from, r.URL.Path)
-}
-
-func echo(l net.Listener) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer c.Close()
-			_, _ = io.Copy(c, c)
-		}()
-	}
 }
 
 // health is grpc.health.v1.Health/Check: always SERVING.
