@@ -14,8 +14,13 @@ import (
 
 var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
-// crdSource is on the definitions that manifests/crds.yaml installed.
-const crdSource = "ambit.dev/crd-source"
+const (
+	// crdSource is on the definitions that manifests/crds.yaml installed: their module and its version.
+	crdSource = "ambit.dev/crd-source"
+	// istioModule and istioVersion are those of manifests/crds.yaml (a test).
+	istioModule  = "istio.io/api"
+	istioVersion = "v1.31.4"
+)
 
 // istioKinds are honoured; see manifests/crds.yaml.
 var istioKinds = []string{
@@ -36,24 +41,40 @@ func (c *Cluster) checkCRDs(ctx context.Context) ([]Line, error) {
 }
 
 func checkIstio(have map[string]*unstructured.Unstructured) []Line {
-	var missing, foreign []string
+	const (
+		what  = "definitions of Istio's kinds"
+		apply = "kubectl apply --server-side -f manifests/crds.yaml"
+	)
+	var missing, older, foreign, newer []string
 	for _, name := range istioKinds {
-		switch d := have[name]; {
-		case d == nil:
+		d := have[name]
+		if d == nil {
 			missing = append(missing, name)
-		case d.GetAnnotations()[crdSource] == "":
+			continue
+		}
+		source := d.GetAnnotations()[crdSource]
+		version := strings.TrimPrefix(source, istioModule+" ")
+		switch order := compare(version, istioVersion); {
+		case source == "":
 			foreign = append(foreign, name)
+		case order > 0:
+			newer = append(newer, name+" "+version)
+		case order < 0:
+			older = append(older, name+" "+version)
 		}
 	}
 	var out []Line
-	if len(missing) > 0 {
-		out = append(out, one(Warn, "definitions of Istio's kinds", "kubectl apply --server-side -f manifests/crds.yaml", "not there: %s", strings.Join(missing, ", "))...)
+	add := func(state State, hint, format string, names []string) {
+		if len(names) > 0 {
+			out = append(out, one(state, what, hint, format, strings.Join(names, ", "))...)
+		}
 	}
-	if len(foreign) > 0 {
-		out = append(out, one(OK, "definitions of Istio's kinds", "crds.yaml leaves them as they are and says so", "installed by somebody else: %s", strings.Join(foreign, ", "))...)
-	}
+	add(Warn, apply, "not there: %s", missing)
+	add(Warn, apply, "older than "+istioVersion+": %s", older)
+	add(OK, "crds.yaml leaves them as they are and says so", "installed by somebody else: %s", foreign)
+	add(OK, "crds.yaml ("+istioVersion+") leaves them as they are and says so", "newer: %s", newer)
 	if len(out) == 0 {
-		out = one(OK, "definitions of Istio's kinds", "", "%d, from %s", len(istioKinds), have[istioKinds[0]].GetAnnotations()[crdSource])
+		out = one(OK, what, "", "%d, from %s %s", len(istioKinds), istioModule, istioVersion)
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -162,19 +163,41 @@ func TestCheckComparesDefinitions(t *testing.T) {
 	crd := func(name, annotation, value string) string {
 		return fmt.Sprintf("{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: %s, annotations: {%s: %q}}}\n---\n", name, annotation, value)
 	}
-	var istio string
-	for _, k := range istioKinds {
-		istio += crd(k, crdSource, "istio.io/api v1")
+	all := func(version string) (istio string) {
+		for _, k := range istioKinds {
+			istio += crd(k, crdSource, istioModule+" "+version)
+		}
+		return istio
 	}
 	for version, want := range map[string]string{"v9.0.0": "newer", "v1.0.0": "older", "v1.6.3": "v1.6.3"} {
-		got, err := clusterOf(t, istio+crd("gateways.gateway.networking.k8s.io", "gateway.networking.k8s.io/bundle-version", version)).checkCRDs(t.Context())
+		got, err := clusterOf(t, all(istioVersion)+crd("gateways.gateway.networking.k8s.io", "gateway.networking.k8s.io/bundle-version", version)).checkCRDs(t.Context())
 		if err != nil || len(got) != 2 || got[0].State != OK || !strings.Contains(got[1].Detail, want) {
+			t.Errorf("%s: %+v, %v", version, got, err)
+		}
+	}
+	for version, want := range map[string]Line{
+		"v99.0.0":    {State: OK, Detail: "newer: " + istioKinds[0] + " v99.0.0, "},
+		"v1.0.0":     {State: Warn, Detail: "older than " + istioVersion + ": " + istioKinds[0] + " v1.0.0, "},
+		istioVersion: {State: OK, Detail: "6, from istio.io/api " + istioVersion},
+	} {
+		got, err := clusterOf(t, all(version)).checkCRDs(t.Context())
+		if err != nil || len(got) != 2 || got[0].State != want.State || !strings.HasPrefix(got[0].Detail, want.Detail) {
 			t.Errorf("%s: %+v, %v", version, got, err)
 		}
 	}
 	got, err := clusterOf(t, crd(istioKinds[0], "x", "y")).checkCRDs(t.Context())
 	if err != nil || !strings.Contains(got[0].Detail, istioKinds[1]) || !strings.Contains(got[1].Detail, istioKinds[0]) {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestCheckKnowsTheVersionThatIsApplied(t *testing.T) {
+	text, err := os.ReadFile("../../../manifests/crds.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line := crdSource + ": " + istioModule + " " + istioVersion + "\n"; strings.Count(string(text), line) != len(istioKinds) {
+		t.Errorf("not %d times in crds.yaml: %q", len(istioKinds), line)
 	}
 }
 
