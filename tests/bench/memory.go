@@ -80,9 +80,10 @@ func (r *runner) idle(ctx context.Context, name string, p plan) (err error) {
 			return err
 		}
 		each := (full.own - rest.own) / 1e3 / float64(actual) / float64(len(c.proxies))
-		r.add(0, memorySample(name, n, "each", "KB", each))
-		if actual == n {
-			r.add(0, memorySample(name, n, "resident", "MB", full.all/1e6), memorySample(name, n, report.Unsettled, "MB", early.all/1e6))
+		for _, s := range []report.Sample{memorySample(name, n, "each", "KB", each),
+			memorySample(name, n, "resident", "MB", full.all/1e6), memorySample(name, n, report.Unsettled, "MB", early.all/1e6)} {
+			s.Connections = actual
+			r.add(0, s)
 		}
 		say("%s, %d idle connections: %.1f MB (%.1f after 2 s), %.2f KB for each in each proxy", name, actual, full.all/1e6, early.all/1e6, each)
 	}
@@ -104,10 +105,6 @@ func (w *world) chain(name string) chain {
 	return w.chains[slices.IndexFunc(w.chains, func(c chain) bool { return c.name == name })]
 }
 
-func memoryName(conns int) string {
-	return "memory of both proxies, " + plural(conns, "idle connection")
-}
-
 func memorySample(chain string, conns int, metric, unit string, v float64) report.Sample {
-	return report.Sample{Workload: memoryName(conns), Chain: chain, Metric: metric, Unit: unit, Value: v}
+	return report.Sample{Workload: report.Idle(conns), Chain: chain, Metric: metric, Unit: unit, Value: v}
 }

@@ -40,6 +40,9 @@ const Unsettled = "resident after 2 s"
 // Added is the metric of what a configuration adds to memory.
 const Added = "more than at rest"
 
+// Idle names the workload of idle connections.
+func Idle(conns int) string { return fmt.Sprintf("memory of both proxies, %d idle connections", conns) }
+
 // Configured names the workload of a configuration.
 func Configured(workloads, each int) string {
 	return fmt.Sprintf("memory of both proxies, %d workloads, %d services and %d policies", workloads, each, each)

@@ -15,6 +15,8 @@ type Sample struct {
 	Metric   string
 	Unit     string
 	Value    float64
+
+	Connections int // see Row
 }
 
 // Row is what results.json holds for each workload, chain and metric. Min and Max are of the values. The
@@ -37,6 +39,10 @@ type Row struct {
 	Rounds        int         `json:"rounds"`
 
 	VsRivals map[string]Ratio `json:"vs_rivals,omitempty"` // of ours: each of those that were there
+
+	// Connections are those that were really held, of as many as the workload's name says. Others hold fewer where
+	// the limit of open files is too low and cannot be raised.
+	Connections int `json:"connections,omitempty"`
 }
 
 // Ratio is the median of same-round ratios, the least and the greatest.
@@ -57,7 +63,7 @@ func Rows(samples []Sample) []Row {
 	for _, s := range order {
 		k := key{s.Workload, s.Chain, s.Metric}
 		v := all[k].sorted()
-		r := Row{Workload: s.Workload, Chain: s.Chain, Metric: s.Metric, Unit: s.Unit, Rounds: len(v), Median: median(v), Min: v[0], Max: v[len(v)-1]}
+		r := Row{Workload: s.Workload, Chain: s.Chain, Metric: s.Metric, Unit: s.Unit, Rounds: len(v), Median: median(v), Min: v[0], Max: v[len(v)-1], Connections: s.Connections}
 		r.VsDirect, r.VsDirectRange = ratio(all[k], all[key{s.Workload, base(s.Chain), s.Metric}])
 		if base(s.Chain) == Direct { // to compare one node with two says nothing
 			r.VsFloor, r.VsFloorRange = ratio(all[k], all[key{s.Workload, Floor, s.Metric}])
