@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/ambitmesh/ambit/internal/lab"
 	"github.com/ambitmesh/ambit/tests/bench/peers"
@@ -80,7 +81,7 @@ func (w *world) linkerd(ctx context.Context, t peers.Tool) error {
 		return err
 	}
 	w.others = append(w.others, pair)
-	c := chain{name: t.Name, what: "two of linkerd2-proxy, opaque TCP, mutual TLS, across nodes",
+	c := chain{name: t.Name, what: strings.TrimSpace("two of linkerd2-proxy "+t.Version) + ", opaque TCP, mutual TLS, across nodes",
 		client: client, other: client, server: server, to: server.V4, base: serverBase, pair: true, tunnelled: pair.Tunnelled}
 	for _, p := range []*lab.Pod{server, client} {
 		dir, err := part(p, t.Name)

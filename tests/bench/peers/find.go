@@ -47,14 +47,14 @@ func Find(ctx context.Context, dir string, env func(string) string) (tools []Too
 			skipped = append(skipped, x.name+": "+x.variable+" names no program")
 			continue
 		}
-		t, err := redirected(ctx, Tool{Name: x.name, Kind: x.kind, path: env(x.variable)})
+		t, err := redirected(ctx, Tool{Name: x.name, Kind: x.kind, path: env(x.variable)}, env(x.variable+"_VERSION"))
 		find(t, err, x.name)
 	}
 	return tools, skipped
 }
 
-// redirected is a proxy to which netfilter leads connections.
-func redirected(ctx context.Context, t Tool) (Tool, error) {
+// redirected is a proxy to which netfilter leads connections. said is its version, if it does not know it.
+func redirected(ctx context.Context, t Tool, said string) (Tool, error) {
 	if err := nft.Usable(); err != nil {
 		return Tool{}, err
 	}
@@ -62,13 +62,29 @@ func redirected(ctx context.Context, t Tool) (Tool, error) {
 		return Tool{}, fmt.Errorf("find %s: %w", t.Name, err)
 	}
 	if t.Kind != NodeProxy {
+		t.Version = said
 		return t, nil // it has no flags at all
 	}
 	b, err := output(ctx, t.path, "version")
-	if m := build.FindSubmatch(b); m != nil {
-		t.Version = string(m[1])
-	}
+	t.Version = built(string(b), said)
 	return t, err
+}
+
+// built is the version in what one of Istio's programs says of itself. Where it was built without one, it is
+// what the user says, or else the revision.
+func built(text, said string) string {
+	for _, re := range []*regexp.Regexp{build, istioBuild} {
+		if m := re.FindStringSubmatch(text); m != nil && m[1] != "unknown" && m[1] != "" {
+			return m[1]
+		}
+	}
+	if said != "" {
+		return said
+	}
+	if m := revision.FindStringSubmatch(text); m != nil && m[1] != "unknown" && m[1] != "" {
+		return "of revision " + m[1]
+	}
+	return "unknown"
 }
 
 // debian returns the root directory below which the packages are: the machine's own or one below dir.
@@ -150,7 +166,11 @@ func unpacked(ctx context.Context, root, name string) (Tool, error) {
 var version = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)*`)
 
 // build is where Istio's programs say their version; others' versions stand beside it.
-var build = regexp.MustCompile(`[{ ]Version:"([^"]*)"`)
+var (
+	build      = regexp.MustCompile(`[{ ]Version:"([^"]*)"`)
+	istioBuild = regexp.MustCompile(`[{ ]IstioVersion:"([^"]*)"`)
+	revision   = regexp.MustCompile(`[{ ]GitRevision:"([^"]*)"`)
+)
 
 func versioned(ctx context.Context, t Tool, flag string) (Tool, error) {
 	cmd := exec.CommandContext(ctx, t.path, flag)

@@ -104,3 +104,17 @@ func TestFindTellsWhatIsSkipped(t *testing.T) {
 		}
 	}
 }
+
+func TestBuiltIsWhatIsKnown(t *testing.T) {
+	text := func(version, revision, istio string) string {
+		return `version.BuildInfo{Version:"` + version + `", GitRevision:"` + revision + `", RustVersion:"1.95.0", IstioVersion:"` + istio + `"}`
+	}
+	for _, x := range []struct{ text, said, want string }{
+		{text("1.27.0", "abc", "unknown"), "2", "1.27.0"}, {text("unknown", "abc", "1.28.0"), "2", "1.28.0"}, {text("unknown", "abc", "unknown"), "2", "2"},
+		{text("unknown", "abc", "unknown"), "", "of revision abc"}, {text("unknown", "unknown", "unknown"), "", "unknown"}, {"", "", "unknown"},
+	} {
+		if got := built(x.text, x.said); got != x.want {
+			t.Errorf("%s, told %q: %q, want %q", x.text, x.said, got, x.want)
+		}
+	}
+}
