@@ -26,6 +26,7 @@ type Panel struct {
 // Figure is one chart.
 type Figure struct {
 	Title  string
+	Of     []string // workloads, where the title does not say which
 	Panels []Panel
 }
 
@@ -72,6 +73,9 @@ func SVG(f Figure) []byte {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\" role=\"img\">\n<title>%s</title>\n", width, all, width, all, escape(f.Title))
+	if len(f.Of) > 0 {
+		fmt.Fprintf(&b, "<desc>%s</desc>\n", escape(strings.Join(f.Of, "; ")))
+	}
 	b.WriteString(style)
 	b.WriteString("<rect width=\"100%\" height=\"100%\" style=\"fill: var(--bg)\"/>\n")
 	fmt.Fprintf(&b, "<text class=\"h\" x=\"%d\" y=\"26\">%s</text>\n", margin, escape(f.Title))

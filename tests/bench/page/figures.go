@@ -19,6 +19,7 @@ type figure struct {
 var shown = []struct{ metric, title string }{
 	{"p50", "median latency"}, {"p99", "99th percentile of latency"}, {"throughput", "throughput"}, {"rate", "rate"},
 	{"cpu", "CPU of the proxies"}, {"bulk meanwhile", "the bulk streams meanwhile"}, {report.Against, "p99 as a multiple of p99 alone"},
+	{"resident", "resident memory"}, {"each", "for each"}, {report.Added, "more than at rest"}, {"ztunnel and agent", "ztunnel and agent"}, {"per pod", "for each pod"},
 }
 
 var units = map[string]string{"us": "µs", "1/s": "per second", "x": "times"}
@@ -38,14 +39,14 @@ func title(name, metric, unit string) string {
 	return fmt.Sprintf("%s, %s (less is better)", name, unit)
 }
 
-// figures are all charts that the figures give.
+// figures are all charts that the figures give: one for each workload, but that snapshots share one by kind.
 func (d *data) figures() []figure {
 	var out []figure
 	for _, w := range d.workloads() {
-		if special(w) {
+		if strings.HasPrefix(w, "snapshot ") {
 			continue
 		}
-		f := figure{slug(w) + ".svg", chart.Figure{Title: w}}
+		f := figure{slug(w) + ".svg", chart.Figure{Title: d.titled(w)}}
 		for _, s := range shown {
 			if rows := d.chains(w, s.metric); len(rows) > 0 {
 				f.Panels = append(f.Panels, panel(title(s.title, s.metric, rows[0].Unit), rows))
@@ -53,28 +54,37 @@ func (d *data) figures() []figure {
 		}
 		out = append(out, f)
 	}
-	for _, f := range []figure{d.cold(), d.memory(), d.snapshots()} {
-		if len(f.Panels) > 0 {
-			out = append(out, f)
-		}
-	}
-	return out
+	return append(out, d.snapshots()...)
 }
 
-// special are workloads that share a chart.
-func special(w string) bool {
-	for _, p := range []string{"memory ", "cold ", "snapshot ", "ztunnel layout: hbone", "ztunnel layout: rbac"} {
-		if strings.HasPrefix(w, p) {
-			return true
+// titled is a workload's name as its chart's title, with what must be known of others' bars.
+func (d *data) titled(w string) string {
+	switch {
+	case strings.HasPrefix(w, report.Cold):
+		return w + " (others: X25519, full handshakes)"
+	case strings.HasPrefix(w, memory):
+		for _, r := range d.chains(w, "resident") {
+			if fewer(r) {
+				return fmt.Sprintf("%s (*: %s)", w, chart.Count(r.Connections))
+			}
 		}
 	}
-	return strings.HasSuffix(w, "pods on a node")
+	return w
 }
+
+const memory = "memory of both proxies"
+
+// fewer says whether a chain held fewer connections than its workload's name says.
+func fewer(r *report.Row) bool { return r.Connections > 0 && r.Workload != report.Idle(r.Connections) }
 
 func panel(title string, rows []*report.Row) chart.Panel {
 	p := chart.Panel{Title: title}
 	for _, r := range rows {
-		p.Bars = append(p.Bars, bar(r.Chain, class(r.Chain), r))
+		label := r.Chain
+		if fewer(r) {
+			label += "*"
+		}
+		p.Bars = append(p.Bars, bar(label, class(r.Chain), r))
 	}
 	return p
 }
@@ -83,60 +93,41 @@ func bar(label, class string, r *report.Row) chart.Bar {
 	return chart.Bar{Label: label, Class: class, Median: r.Median, Min: r.Min, Max: r.Max}
 }
 
-func (d *data) cold() figure {
-	f := figure{"cold-connect.svg", chart.Figure{Title: "cold connect to a new peer (others: X25519, full handshakes)"}}
-	for _, w := range d.workloads() {
-		if !strings.HasPrefix(w, "cold ") {
-			continue
-		}
-		kind := "X25519MLKEM768"
-		if strings.Contains(w, ", X25519") {
-			kind = "X25519"
-		}
-		if strings.HasSuffix(w, report.Resumed) {
-			kind += ", the mesh resumes"
-		}
-		for _, m := range []struct{ metric, title string }{{"cpu", "CPU, "}, {"p50", "median, "}} {
-			if rows := d.chains(w, m.metric); len(rows) > 0 {
-				f.Panels = append(f.Panels, panel(m.title+kind+", "+unitOf(rows[0].Unit), rows))
-			}
-		}
-	}
-	return f
-}
-
-func (d *data) memory() figure {
-	f := figure{"memory.svg", chart.Figure{Title: "memory of both proxies"}}
-	for _, w := range d.workloads() {
-		conns, ok := strings.CutPrefix(w, "memory of both proxies, ")
-		if !ok {
-			continue
-		}
-		if rows := d.chains(w, "resident"); len(rows) > 0 {
-			f.Panels = append(f.Panels, panel(conns+", MB (less is better)", rows))
-		}
-		if rows := d.chains(w, "each"); len(rows) > 0 {
-			f.Panels = append(f.Panels, panel(conns+", KB for each in each proxy", rows))
-		}
-	}
-	return f
-}
-
-// snapshots show what a growing configuration costs: a bar for each size.
-func (d *data) snapshots() figure {
-	f := figure{"snapshots.svg", chart.Figure{Title: "added latency with a growing configuration (" + d.ours() + ")"}}
+// snapshots show what a growing configuration costs, a chart for each kind and a bar for each size.
+func (d *data) snapshots() []figure {
+	var out []figure
 	for _, what := range []string{report.Workloads, report.OtherPolicies, report.OwnPolicies} {
+		f := figure{"snapshots-" + slug(what) + ".svg", chart.Figure{Title: "snapshots of " + what + " (" + d.ours() + ")"}}
 		for _, m := range []struct{ suffix, metric, title string }{
-			{report.SizedPing, report.AddedP50, "ping-pong, added µs: "}, {report.SizedConnect, report.AddedP50, "connect, added µs: "},
-			{"", "resident", "both ztunnels, MB: "}, {"", "known after", "known everywhere after s: "},
+			{report.SizedPing, report.AddedP50, "ping-pong 1024 B, 1 connection: added p50, µs"},
+			{report.SizedConnect, report.AddedP50, "connect, request, close, 1 at once: added p50, µs"},
+			{"", "resident", "both ztunnels, MB"}, {"", "known after", "known everywhere after, s"},
 		} {
 			if p := d.bySize(what, m.suffix, m.metric); len(p.Bars) > 0 {
-				p.Title = m.title + what
+				p.Title = m.title + ", by size"
 				f.Panels = append(f.Panels, p)
 			}
 		}
+		for _, w := range d.workloads() {
+			if _, ok := kindOf(w, what); ok {
+				f.Of = append(f.Of, w)
+			}
+		}
+		if len(f.Panels) > 0 {
+			out = append(out, f)
+		}
 	}
-	return f
+	return out
+}
+
+// kindOf finds the size in the name of any workload that a kind of snapshot has.
+func kindOf(workload, what string) (int, bool) {
+	for _, suffix := range []string{"", report.SizedPing, report.SizedConnect} {
+		if n, ok := sizeOf(workload, what, suffix); ok {
+			return n, true
+		}
+	}
+	return 0, false
 }
 
 func (d *data) bySize(what, suffix, metric string) chart.Panel {

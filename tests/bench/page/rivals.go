@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/ambitmesh/ambit/tests/bench/chart"
 	"github.com/ambitmesh/ambit/tests/bench/report"
 )
 
@@ -21,8 +22,8 @@ var rivalGoals = []bound{
 	{"CPU per GB, download, 8 streams", "download, 8 streams", "cpu", "", 1, false},
 	{"CPU per GB, upload, 1 stream", "upload, 1 stream", "cpu", "", 1, false},
 	{"CPU per GB, upload, 8 streams", "upload, 8 streams", "cpu", "", 1, false},
-	{"memory with 1,000 idle connections", "memory of both proxies, 1000 idle connections", "resident", "", 0.3, false},
-	{"memory with 10,000 idle connections", "memory of both proxies, 10000 idle connections", "resident", "", 0.3, false},
+	{"memory with 1,000 idle connections", report.Idle(1000), "resident", "", 0.3, false},
+	{"memory with 10,000 idle connections", report.Idle(10_000), "resident", "", 0.3, false},
 }
 
 // rivals is a table of our figures as multiples of those of proxies that not every machine has.
@@ -55,6 +56,9 @@ func (d *data) rival(g bound, name string) string {
 		return notMeasured
 	}
 	text := fmt.Sprintf("%.2f (%.2f to %.2f)", v.Median, v.Range[0], v.Range[1])
+	if x := d.row(g.workload, name, g.metric); x != nil && x.Connections != r.Connections {
+		text += fmt.Sprintf(", theirs with %s", chart.Count(x.Connections))
+	}
 	if hit := atMost(g.limit); g.least && v.Median < g.limit || !g.least && !hit(v.Median) {
 		return "**" + text + "**"
 	}

@@ -43,3 +43,30 @@ func (d *data) layout(b *bytes.Buffer) {
 	}
 	fmt.Fprintf(b, "| rbac | %s | | | |\n", cell("ztunnel layout: rbac", "judge", "each", "µs"))
 }
+
+// processes is a table of the CPU time of each process for a request.
+func (d *data) processes(b *bytes.Buffer) {
+	columns := []struct {
+		name    string
+		metrics []string
+	}{{"client", []string{"cpu of client"}}, {"its proxy", []string{"cpu of client proxy", "cpu of proxy"}}, {"its agent", []string{"cpu of client agent", "cpu of agent"}},
+		{"the server's proxy", []string{"cpu of server proxy"}}, {"the server's agent", []string{"cpu of server agent"}}, {"server", []string{"cpu of server"}}}
+	fmt.Fprint(b, "\n## CPU time of each process\n\nFor ping-pong of 1 KiB on 16 connections, µs for a request, medians. On one node both ends have the same proxy and agent.\nAll other workloads' are in [results.json](results.json).\n\n| chain |")
+	for _, c := range columns {
+		fmt.Fprintf(b, " %s |", c.name)
+	}
+	fmt.Fprint(b, "\n|---|---:|---:|---:|---:|---:|---:|\n")
+	for _, r := range d.chains(ping(sixteen), "cpu of client") {
+		fmt.Fprintf(b, "| `%s` |", r.Chain)
+		for _, c := range columns {
+			cell := "-"
+			for _, m := range c.metrics {
+				if v := d.value(ping(sixteen), r.Chain, m, 10); v != nil { // from seconds for 100,000
+					cell = chart.Number(*v)
+				}
+			}
+			fmt.Fprintf(b, " %s |", cell)
+		}
+		fmt.Fprint(b, "\n")
+	}
+}

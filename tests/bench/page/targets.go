@@ -159,7 +159,7 @@ func (d *data) over(workload, a, b, metric string) *float64 {
 }
 
 func (d *data) memoryTargets() []verdict {
-	const none, all = "memory of both proxies, 0 idle connections", "memory of both proxies, 10000 idle connections"
+	none, all := report.Idle(0), report.Idle(10_000)
 	return []verdict{
 		judge("idle tunnel, user memory per proxy", "<= 1 KB", d.value(all, d.ours(), "each", 1), "%.2f KB", atMost(1)),
 		d.resident("ztunnel at rest", none, 15),
@@ -178,21 +178,41 @@ func (d *data) resident(target, workload string, limit float64) verdict {
 	return v
 }
 
+// nodeTargets are those of pods of one node, at each number of connections.
 func (d *data) nodeTargets() []verdict {
 	var out []verdict
-	direct, node := report.Node+"-direct", report.Node
+	for _, c := range []struct{ name, conns string }{{"c=1", one}, {"c=16", sixteen}, {"c=128", many}} {
+		out = append(out, d.nodeDirect(c.name, ping(c.conns))...)
+	}
+	for _, c := range []struct{ name, conns string }{{"c=1", one}, {"c=16", sixteen}, {"c=128", many}} {
+		out = append(out, d.nodeProxy(c.name, ping(c.conns))...)
+	}
+	return out
+}
+
+func (d *data) nodeDirect(c, workload string) []verdict {
+	var out []verdict
 	for _, m := range []struct {
 		name, metric string
 		hit          func(float64) bool
 	}{{"p50", "p50", atMost(1.03)}, {"rate", "rate", atLeast(0.97)}, {"CPU of all", "cpu of all", atMost(1.03)}} {
-		v := judge("same node, direct, 1 KiB, c=1: "+m.name, "within 3 % of no mesh", nil, "", m.hit)
-		if r := d.row(ping(one), direct, m.metric); r != nil && r.VsDirect != nil {
+		v := judge("same node, direct, 1 KiB, "+c+": "+m.name, "within 3 % of no mesh", nil, "", m.hit)
+		if r := d.row(workload, report.Node+"-direct", m.metric); r != nil && r.VsDirect != nil {
 			v = judge(v.target, v.goal, r.VsDirect, "%.3f of no mesh", m.hit)
+			if s := r.VsDirectRange; s != nil {
+				v.measured += fmt.Sprintf(" (%.3f to %.3f)", s[0], s[1])
+			}
 		}
 		out = append(out, v)
 	}
+	return out
+}
+
+func (d *data) nodeProxy(c, workload string) []verdict {
+	var out []verdict
 	for _, m := range []struct{ name, metric string }{{"added p50", report.AddedP50}, {"CPU", "cpu"}} {
-		out = append(out, judge("same node, proxy, 1 KiB, c=1: "+m.name, "<= 0.6 of two hops", d.over(ping(one), node+"-proxy", node+"-mtls", m.metric), "%.2f of node-mtls", atMost(0.6)))
+		got := d.over(workload, report.Node+"-proxy", report.Node+"-mtls", m.metric)
+		out = append(out, judge("same node, proxy, 1 KiB, "+c+": "+m.name, "<= 0.6 of two hops", got, "%.2f of node-mtls", atMost(0.6)))
 	}
 	return out
 }
