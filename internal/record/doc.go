@@ -23,7 +23,8 @@
 //
 // Secrets holds the application traffic secrets of RFC 8446 section 7.1, which
 // crypto/tls shows through Config.KeyLogWriter and nowhere else. It keeps them
-// in memory only, for as long as the handshake runs; New and Take wipe it.
+// in memory only, for as long as the handshake runs, and zeroes the lines that
+// they came in; New and Take wipe it, also when they fail.
 // Reader and Writer keep the current secret of their direction, for the next
 // key update, and wipe it when the direction ends or Wipe is called. What
 // crypto/tls and the AEADs keep in their own memory cannot be wiped from here:

@@ -24,21 +24,29 @@ type half struct {
 
 var errSequence = errors.New("sequence number used up")
 
-// start sets the keys that follow from s (RFC 8446 section 7.3).
-func (h *half) start(su suite, s secret) error {
-	h.suite, h.secret, h.seq = su, s, 0
-	key, err := su.expand(s.bytes(), "key", su.key)
+// start sets the keys that follow from s, which stays the caller's to wipe. It is
+// passed by its address so that no copy is left on a stack.
+func (h *half) start(su suite, s *secret) error {
+	h.suite = su
+	h.secret = *s
+	return h.derive()
+}
+
+// derive sets the keys that follow from the half's secret (RFC 8446 section 7.3).
+func (h *half) derive() error {
+	h.seq = 0
+	key, err := h.suite.expand(h.secret.bytes(), "key", h.suite.key)
 	if err != nil {
 		return fmt.Errorf("derive key: %w", err)
 	}
 	defer clear(key)
-	iv, err := su.expand(s.bytes(), "iv", nonceSize)
+	iv, err := h.suite.expand(h.secret.bytes(), "iv", nonceSize)
 	if err != nil {
 		return fmt.Errorf("derive iv: %w", err)
 	}
 	copy(h.iv[:], iv)
 	clear(iv)
-	if h.aead, err = su.aead(key); err != nil {
+	if h.aead, err = h.suite.aead(key); err != nil {
 		return fmt.Errorf("make cipher: %w", err)
 	}
 	return nil
@@ -50,12 +58,10 @@ func (h *half) update() error {
 	if err != nil {
 		return fmt.Errorf("derive next secret: %w", err)
 	}
-	var s secret
-	s.n = copy(s.b[:], next)
+	h.secret.wipe()
+	h.secret.n = copy(h.secret.b[:], next)
 	clear(next)
-	err = h.start(h.suite, s)
-	s.wipe()
-	return err
+	return h.derive()
 }
 
 // next returns the nonce of the next record (RFC 8446 section 5.3): valid until

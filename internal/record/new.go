@@ -32,16 +32,16 @@ func New(s *Secrets, state tls.ConnectionState, client bool) (*Reader, *Writer, 
 	if err := s.check(su.size); err != nil {
 		return nil, nil, fmt.Errorf("take over TLS 1.3: %w", err)
 	}
-	in, out := s.client, s.server
+	in, out := &s.client, &s.server
 	if client {
 		in, out = out, in
 	}
 	w := &Writer{}
 	r := &Reader{w: w, client: client, updates: updateBurst}
 	err = errors.Join(w.start(su, out), r.start(su, in))
-	in.wipe()
-	out.wipe()
 	if err != nil {
+		r.Wipe()
+		w.Wipe()
 		return nil, nil, fmt.Errorf("take over TLS 1.3: %w", err)
 	}
 	return r, w, nil

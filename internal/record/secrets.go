@@ -48,7 +48,13 @@ var (
 // Write takes one line of the key log. A line that cannot be read, and a line of
 // another handshake, makes New fail later; it does not fail the handshake with
 // an error that would carry the line. After Wipe lines are ignored.
+//
+// Write zeroes line, which io.Writer forbids and which is meant: crypto/tls makes
+// each line for this call alone and drops it, so the secrets would stay in memory
+// as text until the garbage collector used it again. What is behind a Secrets in
+// an io.MultiWriter gets zeros, which is as well.
 func (s *Secrets) Write(line []byte) (int, error) {
+	defer clear(line)
 	if s.done {
 		return len(line), nil
 	}

@@ -30,11 +30,14 @@ func Take(conn *tls.Conn, s *Secrets, client bool) (*Reader, *Writer, error) {
 		return nil, nil, err
 	}
 	b.take()
-	if err := conn.CloseWrite(); err != nil {
-		return nil, nil, fmt.Errorf("take over TLS 1.3: seal a probe: %w", err)
+	err = conn.CloseWrite()
+	if err == nil {
+		err = w.agree(b.out)
 	}
-	if err := w.agree(b.out); err != nil {
-		return nil, nil, fmt.Errorf("take over TLS 1.3: %w", err)
+	if err != nil {
+		r.Wipe()
+		w.Wipe()
+		return nil, nil, fmt.Errorf("take over TLS 1.3: probe: %w", err)
 	}
 	b.out = nil
 	return r, w, nil
@@ -57,6 +60,5 @@ func (w *Writer) agree(rec []byte) error {
 			return nil
 		}
 	}
-	w.wipe()
 	return errors.New("sequence number of crypto/tls not found")
 }
