@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -261,39 +260,6 @@ func TestSmallBuffer(t *testing.T) {
 	close(release)
 	wg.Wait()
 }
-
-// TestFairness counts what bulk gets meanwhile: time says how fast the machine is.
-func TestFairness(t *testing.T) {
-	cc, sc := endpoints(t, Config{}, Config{})
-	var got sink
-	serve(t, sc, func(s *Stream) {
-		if s.ID() == 1 {
-			_, _ = io.Copy(&got, s)
-			return
-		}
-		echo(s)
-	})
-	bulk := open(t, cc)
-	go func() { _, _ = io.Copy(bulk, zeros{}) }()
-	s := open(t, cc)
-	before := got.Load()
-	for range 100 {
-		if _, err := s.Write([]byte("p")); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadFull(s, make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// Each waits behind what is in windows and sockets, some hundred KiB.
-	if n := got.Load() - before; n > 1024*mib {
-		t.Errorf("during 100 round trips bulk got %d MiB", n/mib)
-	}
-}
-
-type sink struct{ atomic.Int64 }
-
-func (s *sink) Write(p []byte) (int, error) { s.Add(int64(len(p))); return len(p), nil }
 
 type zeros struct{}
 
