@@ -22,27 +22,11 @@ import (
 // sign asks istio.v1.auth.IstioCertificateService for a certificate, by hand, so that nothing of the
 // mesh's own client is trusted to ask rightly. It prints the names in the certificate it gets.
 func sign(tokenFile, address, rootFile, identity string) error {
-	token, err := os.ReadFile(tokenFile)
-	if err != nil {
-		return err
-	}
-	root, err := os.ReadFile(rootFile)
-	if err != nil {
-		return err
-	}
 	body, err := request(identity)
 	if err != nil {
 		return err
 	}
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: trust(root), ForceAttemptHTTP2: true}}
-	r, err := http.NewRequest(http.MethodPost, "https://"+address+"/istio.v1.auth.IstioCertificateService/CreateCertificate", bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Content-Type", "application/grpc")
-	r.Header.Set("TE", "trailers")
-	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	answer, err := client.Do(r)
+	answer, err := call(tokenFile, address, rootFile, "/istio.v1.auth.IstioCertificateService/CreateCertificate", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -51,12 +35,41 @@ func sign(tokenFile, address, rootFile, identity string) error {
 	if err != nil {
 		return err
 	}
+	if err := refused(answer); err != nil {
+		return err
+	}
+	return names(data)
+}
+
+// call makes a gRPC call with a token, of a server that proves itself by the mesh's root.
+func call(tokenFile, address, rootFile, method string, body io.Reader) (*http.Response, error) {
+	token, err := os.ReadFile(tokenFile)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.ReadFile(rootFile)
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: trust(root), ForceAttemptHTTP2: true}}
+	r, err := http.NewRequest(http.MethodPost, "https://"+address+method, body)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Content-Type", "application/grpc")
+	r.Header.Set("TE", "trailers")
+	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	return client.Do(r)
+}
+
+// refused is the status of an answer that was read to its end, if it is not OK.
+func refused(answer *http.Response) error {
 	for _, h := range []http.Header{answer.Header, answer.Trailer} {
 		if s := h.Get("Grpc-Status"); s != "" && s != "0" {
 			return fmt.Errorf("grpc-status=%s %s", s, h.Get("Grpc-Message"))
 		}
 	}
-	return names(data)
+	return nil
 }
 
 // trust verifies the chain alone: the name of the server is its identity, which is checked by hand.
@@ -91,8 +104,12 @@ func request(identity string) ([]byte, error) {
 	value := field(nil, 3, []byte(identity))                                // Value.string_value
 	entry := field(field(nil, 1, []byte("ImpersonatedIdentity")), 2, value) // Struct.fields
 	m = field(m, 4, field(nil, 1, entry))
-	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(m)))
-	return append(frame, m...), nil
+	return frame(m), nil
+}
+
+// frame is a gRPC message as it goes over the wire.
+func frame(m []byte) []byte {
+	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(m))), m...)
 }
 
 func field(to []byte, number byte, data []byte) []byte {
