@@ -24,18 +24,6 @@ func pair(t *testing.T) string {
 	return ns
 }
 
-// TestRollBoth replaces all agents and all proxies at once.
-func TestRollBoth(t *testing.T) {
-	ns := pair(t)
-	underLoad(t, ns, 24*time.Second, func() {
-		kubectl(t, "-n", "ambit-system", "rollout", "restart", "daemonset/ambit-agent", "daemonset/ambit-ztunnel")
-		if err := ready(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-	answers(t, ns, "client", "http://server/")
-}
-
 // TestAPIServerAway: nothing changes in the data path, not even when an agent starts again meanwhile: what
 // is enrolled stays so.
 func TestAPIServerAway(t *testing.T) {
@@ -144,15 +132,26 @@ func plainChain(n *cluster.Node) string {
 	return fmt.Sprintf(`{"cniVersion":"1.0.0","name":"test","plugins":[{"type":"ptp","ipMasq":false,"mtu":1500,"ipam":{"type":"host-local","dataDir":"/run/cni-ipam","ranges":[[{"subnet":"%s"}]],"routes":[{"dst":"0.0.0.0/0"}]}},{"type":"portmap","capabilities":{"portMappings":true},"snat":true}]}`, n.CIDR)
 }
 
-// TestChainIsRestored rewrites the primary's file as its installer does, and takes the plugin out of it.
+// TestChainIsRestored rewrites the primary's file as its installer does, and takes the plugin out of it. That
+// is counted, and for how long.
 func TestChainIsRestored(t *testing.T) {
 	chained(t, nodeA)
+	agent := part(t, "ambit-agent", nodeA)
+	restores, missing := counted(t, agent, "ambit_cni_restores_total"), counted(t, agent, "ambit_cni_unchained_seconds_total")
+	begin := time.Now()
 	a := c.Node(nodeA)
 	const rewrite = `cd /etc/cni/net.d && f=$(ls *.conflist | head -n1) && printf '%s' "$1" > new.tmp && mv new.tmp $f`
 	if _, err := a.Run(t.Context(), "sh", "-c", rewrite, "sh", plainChain(a)); err != nil {
 		t.Fatal(err)
 	}
 	chained(t, nodeA)
+	awaitThat(t, 10*time.Second, "the time without the plugin is counted", func() error {
+		n, seconds := counted(t, agent, "ambit_cni_restores_total")-restores, counted(t, agent, "ambit_cni_unchained_seconds_total")-missing
+		if n != 1 || seconds <= 0 || seconds > time.Since(begin).Seconds()+1 {
+			return fmt.Errorf("put back %v times, without it for %v s", n, seconds)
+		}
+		return nil
+	})
 	ns := namespace(t, true)
 	start(t, pod{namespace: ns, name: "pod", node: nodeA})
 	enrolled(t, ns, "pod")
