@@ -31,11 +31,21 @@ func TestFlagsThatCannotBe(t *testing.T) {
 		"cni uninstall --cni-bin-dir /x":     "belong together",
 		"--source kubernetes":                "--source",
 		"--source dir:/tmp --log-level loud": "--log-level",
+		"--source dir:/tmp --startup half":   `--startup "half": want deny or open`,
 		"extra":                              "unknown command",
 		"cleanup extra":                      "unknown command",
 	} {
 		if _, err := execute(t, strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", args, err, want)
+		}
+	}
+}
+
+func TestStartupHoldsUnlessItIsOpen(t *testing.T) {
+	byDefault := rootCmd().Flags().Lookup("startup").DefValue
+	for startup, want := range map[string]bool{byDefault: true, "deny": true, "open": false} {
+		if hold, err := (options{startup: startup}).holdNew(); err != nil || hold != want {
+			t.Errorf("--startup=%s: pods are held: %v, %v", startup, hold, err)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -31,11 +30,7 @@ type kube struct {
 }
 
 func runKube(ctx context.Context, o options, cfg agent.Config, rc *rest.Config) error {
-	if o.startup != "deny" && o.startup != "open" {
-		return fmt.Errorf("--startup %q: want deny or open", o.startup)
-	}
 	k := &kube{o: o, cfg: cfg, rc: rc}
-	k.cfg.HoldNew = o.startup == "deny"
 	if err := k.build(); err != nil {
 		if k.agent != nil {
 			err = errors.Join(err, k.agent.Close())

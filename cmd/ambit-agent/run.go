@@ -24,6 +24,10 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	hold, err := o.holdNew()
+	if err != nil {
+		return err
+	}
 	adopt(log)
 	defer resident.Settle(log)()
 	node, err := hostName(o)
@@ -43,6 +47,7 @@ func run(ctx context.Context, o options) error {
 		if err := joinCgroups(nodeCgroups); err != nil {
 			return err
 		}
+		cfg.HoldNew = hold
 		return runKube(ctx, o, cfg, rc)
 	}
 	dir, ok := strings.CutPrefix(o.source, "dir:")
@@ -55,6 +60,17 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	return errors.Join(serve(ctx, a, o), a.Close())
+}
+
+// holdNew is what --startup says: whether pods that are found labelled wait for a proxy.
+func (o options) holdNew() (bool, error) {
+	switch o.startup {
+	case "deny":
+		return true, nil
+	case "open":
+		return false, nil
+	}
+	return false, fmt.Errorf("--startup %q: want deny or open", o.startup)
 }
 
 func start(cfg agent.Config) (*agent.Agent, error) {
