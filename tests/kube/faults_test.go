@@ -65,30 +65,6 @@ func TestControllersRestart(t *testing.T) {
 	answers(t, ns, "later", "http://server/")
 }
 
-// TestLabelCycles labels and unlabels a namespace under traffic.
-func TestLabelCycles(t *testing.T) {
-	cycles := 10
-	if full() {
-		cycles = 100
-	}
-	ns := namespace(t, false)
-	start(t, pod{namespace: ns, name: "client", node: nodeA}, pod{namespace: ns, name: "server", node: nodeB})
-	service(t, ns, "server")
-	answers(t, ns, "client", "http://server/")
-	length := time.Duration(cycles)*1200*time.Millisecond + 5*time.Second
-	underLoad(t, ns, length, func() {
-		for range cycles {
-			kubectl(t, "label", "namespace", ns, "istio.io/dataplane-mode=ambient")
-			time.Sleep(500 * time.Millisecond)
-			kubectl(t, "label", "namespace", ns, "istio.io/dataplane-mode-")
-			time.Sleep(500 * time.Millisecond)
-		}
-	})
-	kubectl(t, "label", "namespace", ns, "istio.io/dataplane-mode=ambient")
-	enrolled(t, ns, "client", "server")
-	answers(t, ns, "client", "http://server/")
-}
-
 // TestNodeRestart cuts a node's power: its pods come back captured, and the plugin is in the chain, also if
 // the primary's installer wrote its file anew while the node was down.
 func TestNodeRestart(t *testing.T) {
