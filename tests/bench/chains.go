@@ -18,7 +18,9 @@ import (
 type chain struct {
 	name, what string
 	client     *lab.Pod
-	other      *lab.Pod // a second client on the client's node
+	other      *lab.Pod   // a second client on the client's node
+	many       []*lab.Pod // clients on that node, the first of which is client
+	loading    int        // how many of them load comes from; 0: client alone
 	server     *lab.Pod
 	to         netip.Addr
 	base       int
@@ -34,9 +36,6 @@ type chain struct {
 func (c chain) at(role int) string {
 	return netip.AddrPortFrom(c.to, uint16(c.base+role)).String()
 }
-
-// clients are the pods that load comes from.
-func (c chain) clients() []*lab.Pod { return []*lab.Pod{c.client} }
 
 // everything is the cgroups of clients, servers and what stands between them.
 func (c chain) everything() []string {
@@ -62,8 +61,12 @@ func (w *world) plain(ctx context.Context, p plan) error {
 	if err != nil {
 		return err
 	}
+	many, err := w.many(ctx, client)
+	if err != nil {
+		return err
+	}
 	w.chains = append(w.chains,
-		chain{name: report.Direct, what: "no proxy, across nodes", client: client, other: client, server: server, to: server.V4, base: serverBase},
+		chain{name: report.Direct, what: "no proxy, across nodes", client: client, other: client, many: many, server: server, to: server.V4, base: serverBase},
 		chain{name: report.Node, what: "no proxy, both pods on one node", client: client, other: client, server: near, to: near.V4, base: serverBase})
 	base := 9000
 	if p.relays {

@@ -2,8 +2,11 @@ package main
 
 import (
 	"maps"
+	"net/netip"
 	"testing"
 
+	"github.com/ambitmesh/ambit/internal/authz"
+	"github.com/ambitmesh/ambit/internal/lab"
 	"github.com/ambitmesh/ambit/tests/bench/load"
 )
 
@@ -45,5 +48,42 @@ func TestRelayWantsPairs(t *testing.T) {
 		if relayMain(args) == nil {
 			t.Errorf("relay %q was accepted", args)
 		}
+	}
+}
+
+func TestClientsAddUp(t *testing.T) {
+	got := sum([]*load.Result{{Count: 1, Bytes: 10, Gbps: 2, CPU: []float64{3}}, {Count: 1, Bytes: 30, Gbps: 5}})
+	if got.Count != 2 || got.Bytes != 40 || got.Gbps != 7 || len(got.CPU) != 1 || got.CPU[0] != 3 {
+		t.Errorf("%+v, want both's bytes and the first one's CPU time", got)
+	}
+	c := chain{client: &lab.Pod{}, many: make([]*lab.Pod, 3)}
+	for pods, want := range map[int]int{0: 1, 1: 1, 3: 3} {
+		if x, err := c.from(pods); err != nil || len(x.clients()) != want {
+			t.Errorf("load from %d pods: %d clients, %v, want %d", pods, len(x.clients()), err, want)
+		}
+	}
+	if _, err := c.from(4); err == nil {
+		t.Error("three clients do as four")
+	}
+}
+
+func TestThroughputIsOfPods(t *testing.T) {
+	got := map[string]int{}
+	for _, l := range layout() {
+		got[l.name] = l.pods
+	}
+	if got["ztunnel layout: throughput2"] != 2 || got["ztunnel layout: throughput8"] != 8 || got["ztunnel layout: latency"] != 0 {
+		t.Errorf("clients: %v", got)
+	}
+}
+
+func TestNoPolicyOfRbacMatches(t *testing.T) {
+	policies, err := rbacSet()
+	if err != nil || len(policies) != rbacPolicies {
+		t.Fatalf("%d policies, %v", len(policies), err)
+	}
+	flow := &authz.Flow{SourceIP: netip.MustParseAddr("198.51.100.7"), Dest: netip.MustParseAddrPort("198.51.100.8:1")}
+	if v := authz.Judge(flow, policies[:1], nil); !v.Allowed {
+		t.Errorf("a flow without identity is refused: %+v", v)
 	}
 }

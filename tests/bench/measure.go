@@ -61,6 +61,9 @@ const fewest = 40 // operations; with less, the whole machine stood still
 
 // measure runs one workload over one chain; once more, and again, if the machine stood still.
 func (w *world) measure(ctx context.Context, c chain, l workload, each time.Duration) (s []report.Sample, err error) {
+	if c, err = c.from(l.pods); err != nil {
+		return nil, err
+	}
 	least := fewest
 	if l.beside != nil {
 		each, least = 2*each, 1 // what stands still is then the chain
@@ -92,11 +95,7 @@ func (w *world) once(ctx context.Context, c chain, l workload, each time.Duratio
 		}
 		time.Sleep(lead)
 	}
-	g, err := w.start(c.client, l.job.args(c.at(l.job.role), each), watched(c.accounts())...)
-	if err != nil {
-		return nil, nil, err
-	}
-	if r, err = g.result(ctx, each); err == nil && back != nil {
+	if r, err = w.together(ctx, c, l.job, each); err == nil && back != nil {
 		noise, err = back.result(ctx, each)
 	}
 	return r, noise, err

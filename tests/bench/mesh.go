@@ -46,7 +46,11 @@ func (w *world) pair(ctx context.Context, engine string, more int) error {
 	if err != nil {
 		return err
 	}
-	pods := []*lab.Pod{client, other, server}
+	many, err := w.many(ctx, client)
+	if err != nil {
+		return err
+	}
+	pods := append([]*lab.Pod{other, server}, many...)
 	for i := range more {
 		p, err := w.crowd(ctx, fmt.Sprintf("crowd-%s-%d", engine, i), b)
 		if err != nil {
@@ -58,13 +62,13 @@ func (w *world) pair(ctx context.Context, engine string, more int) error {
 		return err
 	}
 	na, nb := w.lab.Node(a), w.lab.Node(b)
-	c := chain{name: report.Mesh(engine), what: "two ztunnels (engine " + engine + "), mutual TLS, across nodes", client: client, other: other,
+	c := chain{name: report.Mesh(engine), what: "two ztunnels (engine " + engine + "), mutual TLS, across nodes", client: client, other: other, many: many,
 		server: server, to: server.V4, base: serverBase, path: "tunnel",
 		proxies: []string{na.Ztunnel().Cgroup(), nb.Ztunnel().Cgroup()}, agents: []string{agentOf(na), agentOf(nb)}}
 	w.chains = append(w.chains, c)
 	if w.pods["server"] != nil {
 		w.chains = append(w.chains, chain{name: "plain-" + engine, what: "the client's ztunnel alone (engine " + engine + "), to a pod that is not in the mesh",
-			client: client, other: other, server: w.pods["server"], to: w.pods["server"].V4, base: serverBase, path: "plain", layout: true,
+			client: client, other: other, many: many, server: w.pods["server"], to: w.pods["server"].V4, base: serverBase, path: "plain", layout: true,
 			proxies: c.proxies[:1], agents: c.agents[:1]})
 	}
 	return nil

@@ -37,12 +37,16 @@ func (w *world) istio(ctx context.Context, t peers.Tool) error {
 	if err != nil {
 		return err
 	}
+	many, err := w.many(ctx, client)
+	if err != nil {
+		return err
+	}
 	c := chain{name: t.Name, what: fmt.Sprintf("two of Istio's ztunnel (version %s), in-pod mode under our controller, mutual TLS, across nodes", t.Version),
-		client: client, other: other, server: server, to: server.V4, base: serverBase, path: "tunnel"}
+		client: client, other: other, many: many, server: server, to: server.V4, base: serverBase, path: "tunnel"}
 	for _, x := range []struct {
 		node string
 		pods []*lab.Pod
-	}{{a, []*lab.Pod{client, other}}, {b, []*lab.Pod{server}}} {
+	}{{a, append([]*lab.Pod{other}, many...)}, {b, []*lab.Pod{server}}} {
 		err := w.places.on(w.places.of(x.node), func() error {
 			n, err := istio.Start(ctx, w.lab, w.lab.Node(x.node), t.Path())
 			if err != nil {

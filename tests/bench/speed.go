@@ -23,7 +23,7 @@ func (r *runner) speed(ctx context.Context) (err error) {
 	for _, c := range w.chains {
 		r.machine.Chains[c.name] = c.what
 	}
-	jobs := slices.DeleteFunc(workloads(), func(l workload) bool { return !strings.Contains(l.name, r.o.only) })
+	jobs := r.jobs()
 	begin := time.Now()
 	for round := range r.o.rounds {
 		for i, l := range jobs {
@@ -38,8 +38,15 @@ func (r *runner) speed(ctx context.Context) (err error) {
 	return nil
 }
 
+func (r *runner) jobs() []workload {
+	return slices.DeleteFunc(workloads(), func(l workload) bool { return !strings.Contains(l.name, r.o.only) })
+}
+
 func (r *runner) speedPlan() plan {
 	p := plan{relays: true, tools: r.tools}
+	for _, l := range r.jobs() {
+		p.clients = max(p.clients, l.pods)
+	}
 	for _, e := range r.has.engines {
 		if r.wanted(report.Mesh(e)) || r.wanted("plain-"+e) {
 			p.engines = append(p.engines, e)

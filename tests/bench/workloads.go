@@ -22,6 +22,7 @@ type workload struct {
 	unit   string
 	beside *beside // what else goes on meanwhile
 	layout bool    // of Istio's ztunnel's own benchmarks
+	pods   int     // clients that do the job at once; 0: one
 }
 
 // beside is load in the background. Its CPU time cannot be told from the workload's.
@@ -88,13 +89,15 @@ func workloads() []workload {
 	return append(out, layout()...)
 }
 
+const mostClients = 8
+
 // layout is that of the benchmarks of Istio's ztunnel (its benches/throughput.rs), line by line. Its
 // "direct" is our direct, its "tcp" one ztunnel towards a pod without, its "hbone" two ztunnels. Its
 // latency is that of a write, for which no answer is awaited.
 func layout() []workload {
 	var out []workload
-	for _, conns := range []int{1, 2, 8} {
-		out = append(out, workload{name: fmt.Sprintf("ztunnel layout: throughput%d", conns), job: stream("upload", roleSink, conns), per: 1e9, unit: cpuPerGB, layout: true})
+	for _, pods := range []int{1, 2, mostClients} {
+		out = append(out, workload{name: fmt.Sprintf("ztunnel layout: throughput%d", pods), job: stream("upload", roleSink, 1), per: 1e9, unit: cpuPerGB, layout: true, pods: pods})
 	}
 	return append(out,
 		workload{name: "ztunnel layout: latency", job: send(1024), per: 1e5, unit: cpuPer100k, layout: true},

@@ -41,6 +41,7 @@ type plan struct {
 	relays   bool
 	tools    []peers.Tool
 	pods     int // servers more on the far node of each engine
+	clients  int // on the near node of each chain of Istio's layout; 0: one
 }
 
 // others are the meshes of others.
@@ -60,9 +61,11 @@ type world struct {
 	places places
 	has    features
 	pods   map[string]*lab.Pod
-	chains []chain
-	broken map[string]error // other proxies that did not start
-	others []io.Closer      // of other meshes
+
+	clients int // see plan
+	chains  []chain
+	broken  map[string]error // other proxies that did not start
+	others  []io.Closer      // of other meshes
 }
 
 func (w *world) close() error {
@@ -94,7 +97,7 @@ func build(ctx context.Context, o options, f features, p plan) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{lab: l, exe: exe, places: at, has: f, pods: map[string]*lab.Pod{}, broken: map[string]error{}}
+	w := &world{lab: l, exe: exe, places: at, has: f, pods: map[string]*lab.Pod{}, broken: map[string]error{}, clients: p.clients}
 	if err := w.fill(ctx, p); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
