@@ -106,7 +106,7 @@ func chainOut(dir string) error {
 	for _, name := range names {
 		errs = append(errs, takeOut(filepath.Join(dir, name)))
 	}
-	return errors.Join(append(errs, gone(filepath.Join(dir, savedList)))...)
+	return errors.Join(append(errs, gone(filepath.Join(dir, savedList)), gone(filepath.Join(dir, seenFile)))...)
 }
 
 // putBack undoes standIn, unless the primary has written its configuration anew.
@@ -180,7 +180,7 @@ func Uninstall(o Paths) error {
 // Installed says what of the plugin is on the node: nothing if it is empty.
 func Installed(o Paths) ([]string, error) {
 	var found []string
-	for _, path := range []string{filepath.Join(o.BinDir, cni.Type), filepath.Join(o.ConfDir, savedList)} {
+	for _, path := range []string{filepath.Join(o.BinDir, cni.Type), filepath.Join(o.ConfDir, savedList), filepath.Join(o.ConfDir, seenFile)} {
 		if _, err := os.Stat(path); err == nil {
 			found = append(found, path)
 		}

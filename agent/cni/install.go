@@ -53,14 +53,15 @@ type Installer struct {
 
 	// Of Run's goroutine.
 	good    time.Time // when the chain was last seen with us in it; zero: never
+	saved   time.Time // what of good is on disk
 	trouble string
 }
 
 // NewInstaller returns an installer that changes nothing until Run.
 func NewInstaller(p Paths, log *slog.Logger, now func() time.Time, reg prometheus.Registerer) (*Installer, error) {
-	i := &Installer{paths: p, log: log, now: now,
+	i := &Installer{paths: p, log: log, now: now, good: readSeen(p.ConfDir),
 		ready: make(chan struct{}), quit: make(chan struct{}), done: make(chan struct{}),
-		missing:  prometheus.NewCounter(prometheus.CounterOpts{Name: "ambit_cni_unchained_seconds_total", Help: "Time in which the node's CNI chain was without the mesh's plugin, after it was in it."}),
+		missing:  prometheus.NewCounter(prometheus.CounterOpts{Name: "ambit_cni_unchained_seconds_total", Help: "Time in which the node's CNI chain was without the mesh's plugin, after it was in it: at most this long, since it counts from when it was last seen whole, by this agent or one before."}),
 		restores: prometheus.NewCounter(prometheus.CounterOpts{Name: "ambit_cni_restores_total", Help: "How often the plugin was put back into the node's CNI chain."}),
 		chained:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "ambit_cni_chained", Help: "1 if the plugin is in the node's CNI chain."}),
 	}
@@ -168,6 +169,18 @@ func (i *Installer) look() {
 	}
 	i.chained.Set(1)
 	i.good, i.trouble = now, ""
+	i.save(now)
+}
+
+// save notes that the chain was seen whole, for the next agent.
+func (i *Installer) save(now time.Time) {
+	if !i.saved.IsZero() && now.Sub(i.saved).Abs() < saveEvery {
+		return
+	}
+	if err := writeSeen(i.paths.ConfDir, now); err != nil {
+		i.log.Warn("note that the CNI chain is whole", "error", err)
+	}
+	i.saved = now
 }
 
 // lost counts the time since the chain was last seen complete.
