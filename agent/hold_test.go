@@ -49,6 +49,24 @@ func TestHeldPodsSpeakOnlyThroughAProxy(t *testing.T) {
 	})
 }
 
+// TestOpenPodsGoOnUntilThereIsAProxy: what --startup=open does with pods that are found labelled.
+func TestOpenPodsGoOnUntilThereIsAProxy(t *testing.T) {
+	h := newTheater(t)
+	h.setup.HoldNew = false
+	c, s, x := h.Pod("c"), h.Pod("s"), h.Pod("x")
+	x.Labels = "istio.io/dataplane-mode: none"
+	x.Write()
+	h.Namespace(ambient, "")
+	h.start()
+	h.says("c", agent.ActualWaiting, "no node proxy")
+	h.says("s", agent.ActualWaiting, "no node proxy")
+	for who, from := range map[string]*stage.Process{"out of an open pod": c.Process, "into one": x.Process} {
+		alive(t, from, who, hold(t, from, s)...)
+	}
+	h.Proxy("proxy")
+	h.become(agent.ActualEnrolled, "c", "s")
+}
+
 // TestRelabelledPodIsNotHeld: a running pod goes on as before until the proxy can carry its connections.
 func TestRelabelledPodIsNotHeld(t *testing.T) {
 	h := newTheater(t)
