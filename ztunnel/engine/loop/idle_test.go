@@ -18,6 +18,7 @@ import (
 type side struct {
 	*Engine
 	d      *enginetest.Decider
+	certs  *enginetest.Certs
 	pod    *engine.Pod
 	closed chan *engine.Record
 }
@@ -49,10 +50,10 @@ func newSide(t *testing.T, ca *testca.CA, account string) *side {
 func newSideOf(t *testing.T, ca *testca.CA, account string, decider func(*side) engine.Decider) *side {
 	t.Helper()
 	s := &side{d: enginetest.NewDecider(t), pod: enginetest.NewPod(account), closed: make(chan *engine.Record, 8)}
-	certs := enginetest.NewCerts()
-	certs.Set(s.pod.Identity, ca.Issue(s.pod.Identity.String()))
+	s.certs = enginetest.NewCerts()
+	s.certs.Set(s.pod.Identity, ca.Issue(s.pod.Identity.String()))
 	var err error
-	if s.Engine, err = New(engine.Options{Decider: decider(s), Certs: certs, TrustDomain: enginetest.TrustDomain,
+	if s.Engine, err = New(engine.Options{Decider: decider(s), Certs: s.certs, TrustDomain: enginetest.TrustDomain,
 		Loops: max(2, runtime.GOMAXPROCS(0))}); err != nil {
 		t.Fatal(err)
 	}
