@@ -8,4 +8,7 @@
 //
 // Bytes of a tunnel are held back by the opener's side until the peer has answered 200, so a tunnel
 // that fails before that may be opened again without the application noticing.
+//
+// Two budgets are loop's alone: that of the handshakes that compute at once, and the node's for bytes that
+// are queued. Here each pod has its limits, and the Go scheduler shares the CPUs out.
 package std
