@@ -1,7 +1,7 @@
 // Command work is the tests' workload: a server that says who it is and who asked, and the clients that
 // tests run in pods with kubectl exec.
 //
-//	work serve                        HTTP :8080, TCP echo :9090, gRPC health :9091
+//	work serve [LINGER]               HTTP :8080, TCP echo :9090, gRPC health :9091; from SIGTERM on for LINGER
 //	work get URL [TIMEOUT]            one GET; the body on standard output
 //	work load ADDRESS FOR [EVERY]     a new connection each EVERY, echoed; what failed, and how often
 //	work hold ADDRESS FOR             one connection, used all the time; fails if it ends before
@@ -35,7 +35,7 @@ func main() {
 	var err error
 	switch os.Args[1] {
 	case "serve":
-		err = serve()
+		err = serve(duration(args[0], 500*time.Millisecond))
 	case "get":
 		err = get(args[0], duration(args[1], 5*time.Second))
 	case "load":
