@@ -46,7 +46,28 @@ func TestCommandLine(t *testing.T) {
 	if told, err := ambit(t, "check", "--kube"); err != nil {
 		t.Errorf("check of a mesh that is whole: %v\n%s", err, told)
 	}
+	preflight(t)
 	if err := <-held; err != nil {
 		t.Errorf("the connection that was open: %v", err)
+	}
+}
+
+// preflight: on a node the check looks at its kernel, line by line, and finds all that redirection needs.
+func preflight(t *testing.T) {
+	t.Helper()
+	for _, n := range c.Nodes {
+		told, err := n.Run(t.Context(), c.Dir+"/ambit", "check", "--node")
+		if err != nil {
+			t.Errorf("check of node %s: %v", n.Name, err)
+		}
+		for _, feature := range []string{"kernel", "connect hooks", "sk_lookup", "netns cookie in sockops", "sysctl net.ipv4.tcp_fwmark_accept"} {
+			if lineWith(told, "ok", feature) == "" {
+				t.Errorf("check of node %s has no good line of %s:\n%s", n.Name, feature, told)
+			}
+		}
+	}
+	told, err := c.Node(nodeA).Run(t.Context(), "setpriv", "--bounding-set=-bpf,-sys_admin", c.Dir+"/ambit", "check", "--node")
+	if line := lineWith(told, "FAIL", "privileges"); err == nil || !strings.Contains(line, "redirection cannot work on this node") {
+		t.Errorf("who lacks a privilege is not told so, with a hint: %v\n%s", err, told)
 	}
 }
