@@ -117,9 +117,11 @@ func (m *Mesh) DirectFlows() ([]DirectFlow, error) {
 	return out, nil
 }
 
-// DropDirectFlows forgets the attested direct flows towards an address, so that its next owner inherits none.
+// DropDirectFlows forgets the attested direct flows to an address and from it, so that its next owner inherits
+// none: it may call from a port that its predecessor called from.
 func (m *Mesh) DropDirectFlows(addr netip.Addr) error {
-	return deleteAll(m.obj.DirectFlows, func(t meshTuple, _ meshFlow) bool { return t.Dip == words(addr) })
+	ip := words(addr)
+	return deleteAll(m.obj.DirectFlows, func(t meshTuple, _ meshFlow) bool { return t.Dip == ip || t.Sip == ip })
 }
 
 // DirectLive is how many live direct connections the pods have together.
