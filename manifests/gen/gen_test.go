@@ -78,6 +78,10 @@ func TestPrivilegesNeedReasons(t *testing.T) {
 	for text, want := range map[string]string{
 		"  # why\n  hostPID: true\n":                         "",
 		"  dnsPolicy: Default\n\n  hostPID: true\n":          "hostPID",
+		"securityContext:\n  # why\n  runAsUser: 0\n":        "",
+		"x: y\nsecurityContext:\n  runAsUser: 0\n":           "runAsUser: 0",
+		"x: y\nsecurityContext:\n  runAsUser: 0 # some\n":    "runAsUser: 0",
+		"x: y\nsecurityContext:\n  runAsUser: 65532\n":       "",
 		"add:\n  - NET_ADMIN # marks sockets\n":              "",
 		"add:\n  - NET_ADMIN\n":                              "NET_ADMIN",
 		"# all of it\n- name: cgroup\n  hostPath:\n":         "",

@@ -9,7 +9,7 @@ import (
 
 var (
 	capability = regexp.MustCompile(`^\s*- ([A-Z][A-Z_]+)\s*(#.*)?$`)
-	privilege  = regexp.MustCompile(`^\s*(hostNetwork: true|hostPID: true|hostIPC: true|type: Unconfined|allowPrivilegeEscalation: true)`)
+	privilege  = regexp.MustCompile(`^\s*(hostNetwork: true|hostPID: true|hostIPC: true|type: Unconfined|allowPrivilegeEscalation: true|privileged: true|runAsUser: 0\b)`)
 	volume     = regexp.MustCompile(`(?m)^ *- name: (\S+)\n +hostPath:`)
 )
 
