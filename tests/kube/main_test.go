@@ -53,7 +53,7 @@ func run(m *testing.M) (code int) {
 			code = 1
 		}
 	}()
-	if err := install(ctx); err != nil {
+	if err := firstInstall(ctx); err != nil {
 		fmt.Println("install the mesh:", err)
 		fmt.Println(describe())
 		return 1
@@ -114,7 +114,7 @@ func cacheDir() (build.Cache, error) {
 	return build.Cache{Root: root, Dir: dir, Log: log}, err
 }
 
-// install does what a user does.
+// install does what a user does, again: over what is there, or after an uninstall.
 func install(ctx context.Context) error {
 	begin := time.Now()
 	if err := ours.load(ctx); err != nil {
