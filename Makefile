@@ -9,7 +9,7 @@ ifndef GO
 GO := $(shell sh tools/find-go.sh)
 endif
 export GO
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION ?= $(shell sh tools/version.sh)
 PROGRAMS := $(patsubst cmd/%/main.go,%,$(wildcard cmd/*/main.go))
 SUDO_UID ?=
 SUDO_GID ?=

@@ -7,7 +7,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
+
+// How a program is compiled: neither the machine's settings nor its paths may show. The Dockerfile says the
+// same (a test).
+func buildEnv() []string   { return []string{"CGO_ENABLED=0", "GOFLAGS=", "GOAMD64=v1"} }
+func buildFlags() []string { return []string{"-trimpath", "-buildvcs=false", "-tags", "grpcnotrace"} }
+
+func ldflags(version string) string {
+	return "-s -w -buildid= -X github.com/ambitmesh/ambit/internal/version.linked=" + version
+}
 
 // build compiles a program so that neither the place nor the time of the build is in it.
 func build(ctx context.Context, program, arch, version string) (data []byte, err error) {
@@ -17,9 +27,9 @@ func build(ctx context.Context, program, arch, version string) (data []byte, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	exe := filepath.Join(dir, program)
-	ldflags := "-s -w -buildid= -X github.com/ambitmesh/ambit/internal/version.linked=" + version
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-ldflags", ldflags, "-o", exe, "./cmd/"+program)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=", "GOAMD64=v1")
+	args := slices.Concat([]string{"build"}, buildFlags(), []string{"-o", exe, "-ldflags", ldflags(version), "./cmd/" + program})
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = slices.Concat(os.Environ(), buildEnv(), []string{"GOOS=linux", "GOARCH=" + arch})
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build %s: %w\n%s", program, err, out)
 	}
