@@ -14,7 +14,7 @@ import (
 // What a proxy may take, in MB of resident memory.
 const (
 	atRest        = 15
-	withTunnels   = 35 // with 10,000 idle tunnels
+	withTunnels   = 25 // with 10,000 idle tunnels
 	configuration = 40 // more with 10,000 workloads, 1,000 services and 1,000 policies
 )
 

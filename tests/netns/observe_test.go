@@ -20,6 +20,7 @@ func TestObserve(t *testing.T) {
 	t.Run("metrics", s.metrics)
 	t.Run("access log", s.accessLog)
 	t.Run("command line", s.commandLine)
+	t.Run("keys stay in the proxy", s.keysStay)
 }
 
 // small checks the resident memory before any traffic but the tests' first calls.
