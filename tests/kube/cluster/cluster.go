@@ -29,6 +29,7 @@ type Cluster struct {
 	Control *machine.Machine
 	Nodes   []*Node
 	lock    *os.File
+	before  host
 	logf    func(string, ...any)
 }
 
@@ -41,7 +42,7 @@ func Up(ctx context.Context, cache build.Cache, nodes ...string) (c *Cluster, er
 	if err := cache.Fill(ctx); err != nil {
 		return nil, err
 	}
-	c = &Cluster{Cache: cache, logf: cache.Log}
+	c = &Cluster{Cache: cache, logf: cache.Log, before: lookAtHost()}
 	if err := c.claim(); err != nil {
 		return nil, err
 	}
@@ -73,9 +74,10 @@ func (c *Cluster) Node(name string) *Node {
 	return nil
 }
 
-// Down ends all and removes all but the cache.
+// Down ends all and removes all but the cache. It fails if anything of the cluster is left: processes,
+// namespaces, mounts, cgroups, BPF links and programs, files, links.
 func (c *Cluster) Down() error {
-	var err error
+	traces, err := c.traces()
 	for _, n := range c.Nodes {
 		if n.Machine != nil {
 			err = errors.Join(err, n.Machine.Stop())
@@ -84,7 +86,9 @@ func (c *Cluster) Down() error {
 	if c.Control != nil {
 		err = errors.Join(err, c.Control.Stop())
 	}
-	return errors.Join(err, remove(c.Dir), c.lock.Close())
+	err = errors.Join(err, remove(c.Dir), c.lock.Close(), c.nothingLeft(traces))
+	c.logf("cluster %s is down; it had %d namespaces, %d BPF links", c.Name, len(traces.namespaces), len(traces.attached.Links))
+	return err
 }
 
 // tails is the end of every daemon's log, for whoever has to find out why a cluster did not come up.
