@@ -15,6 +15,19 @@ import (
 	"github.com/ambitmesh/ambit/internal/objects"
 )
 
+// TestHostNetworkIsNeverHeld: in a listed namespace the plugin asks for every pod, should a runtime call it
+// for one on the host's network, and gets its answer at once, with no proxy there and nothing captured.
+func TestHostNetworkIsNeverHeld(t *testing.T) {
+	v := View{Namespaces: map[string]Namespace{"shop": {Labels: map[string]string{labelMode: "ambient"}}}}
+	for host, want := range map[bool]bool{true: true, false: false} {
+		obj := Pod{Namespace: "shop", HostNetwork: host}
+		p := &pod{obj: obj, wish: wishOf(v, obj)}
+		if done, why := p.safe(); done != want {
+			t.Errorf("host network %v: it may speak: %v (%v)", host, done, why)
+		}
+	}
+}
+
 func TestWish(t *testing.T) {
 	ambient := map[string]string{labelMode: "ambient"}
 	none := map[string]string{labelMode: "none"}

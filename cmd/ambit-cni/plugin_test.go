@@ -29,6 +29,7 @@ type fakeMesh struct {
 	told []string
 	err  error
 	wait chan struct{} // nil: answer at once
+	left time.Duration // that the last ADD gave
 }
 
 func (m *fakeMesh) note(what string, s agentcni.Sandbox, ns *os.File) error {
@@ -42,8 +43,13 @@ func (m *fakeMesh) note(what string, s agentcni.Sandbox, ns *os.File) error {
 	return err
 }
 
-func (m *fakeMesh) Add(_ context.Context, s agentcni.Sandbox, ns *os.File) error {
+func (m *fakeMesh) Add(ctx context.Context, s agentcni.Sandbox, ns *os.File) error {
 	defer ns.Close()
+	if at, ok := ctx.Deadline(); ok {
+		m.mu.Lock()
+		m.left = time.Until(at)
+		m.mu.Unlock()
+	}
 	return m.note("add", s, ns)
 }
 
@@ -155,6 +161,23 @@ func TestAddHoldsListedNamespaces(t *testing.T) {
 	}
 	if got := n.mesh.all(); len(got) != 1 || got[0] != "add shop/a u1 c1 [10.91.1.7 fd00::7] ns=true" {
 		t.Errorf("told %q", got)
+	}
+}
+
+// TestHoldTime: who waits is told the reason, not cut off. The kubelet gives a sandbox two minutes
+// (runtimeRequestTimeout), in which the plugins before make the network and this one takes it down again.
+func TestHoldTime(t *testing.T) {
+	const kubelet = 2 * time.Minute
+	if cni.HoldTime != time.Minute || cni.HoldTime > kubelet-30*time.Second {
+		t.Errorf("a pod is held for %v, not 60 s, of the kubelet's %v", cni.HoldTime, kubelet)
+	}
+	n := newNode(t, "shop")
+	n.serve()
+	if _, err := n.run("ADD", prevResult); err != nil {
+		t.Fatal(err)
+	}
+	if n.mesh.left <= 0 || n.mesh.left >= cni.HoldTime {
+		t.Errorf("the agent has %v to say why, the plugin gives up after %v", n.mesh.left, cni.HoldTime)
 	}
 }
 

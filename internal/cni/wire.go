@@ -22,7 +22,8 @@ const (
 	ListName   = "namespaces"
 )
 
-// HoldTime is how long a pod of a listed namespace waits for the agent before ADD fails.
+// HoldTime is how long a pod of a listed namespace waits for the agent before ADD fails: long enough to
+// replace an agent, and well within the two minutes that the kubelet gives a sandbox (runtimeRequestTimeout).
 const HoldTime = time.Minute
 
 // Config is the plugin's own part of its network configuration.
