@@ -11,7 +11,7 @@ import (
 )
 
 // large is a mesh of 10,000 workloads, 1,000 services and 1,000 policies, 20 of them on the server.
-func large(b *testing.B) (w *world, client, server *engine.Pod) {
+func large(b testing.TB) (w *world, client, server *engine.Pod) {
 	b.Helper()
 	counts, err := telemetry.New(telemetry.Options{})
 	if err != nil {
