@@ -20,7 +20,11 @@ func TestManyPods(t *testing.T) {
 	ns := namespace(t, false)
 	var all strings.Builder
 	for i := range count {
-		all.WriteString("---" + pod{namespace: ns, name: fmt.Sprintf("many-%03d", i), node: nodeA, args: []string{"sleep", "1h"}}.yaml())
+		one := pod{namespace: ns, name: fmt.Sprintf("many-%03d", i), node: nodeA, args: []string{"sleep", "1h"}}
+		if i == 0 || i == count-1 {
+			one.args = nil // serves
+		}
+		all.WriteString("---" + one.yaml())
 	}
 	begin := time.Now()
 	applyYAML(t, all.String())
@@ -37,8 +41,16 @@ func TestManyPods(t *testing.T) {
 	})
 	t.Logf("%d pods of one node enrolled at once in %.2f s", count, time.Since(begin).Seconds())
 	start(t, pod{namespace: ns, name: "client", node: nodeB})
-	answered := address(t, ns, "many-000")
-	if out, err := work(t, ns, "client", "get", "http://"+answered+":1/", "3s"); err == nil {
-		t.Errorf("a port that nobody listens on answered: %s", out)
+	enrolled(t, ns, "client")
+	for _, name := range []string{"many-000", fmt.Sprintf("many-%03d", count-1)} {
+		at := address(t, ns, name)
+		takes(t, ns, byMesh, func() {
+			if body := answers(t, ns, "client", "http://"+at+":8080/"); podIn(body) != name {
+				t.Errorf("%s answered: %s", name, body)
+			}
+		})
+		if out, err := work(t, ns, "client", "get", "http://"+at+":1/", "3s"); err == nil {
+			t.Errorf("a port that nobody listens on answered: %s", out)
+		}
 	}
 }
