@@ -147,4 +147,13 @@ func TestDirectFullMaps(t *testing.T) {
 			p.check(t, p.c.Process, stage.Dial{To: to}, p.directly(false))
 		})
 	}
+	t.Run("budgets", func(t *testing.T) { // a pod without one is in the mesh by way of the proxy
+		empty := p.fill(t, "budgets")
+		defer empty()
+		late := p.Pod("late")
+		p.become(agent.ActualEnrolled, "late")
+		p.allow(t, callFrom(late, to, place(p.s, to)))
+		from := late.V4.String()
+		p.check(t, late.Process, stage.Dial{To: to}, want{who: "s", client: from, events: []string{"out late " + from + ">" + to, "in s " + from + ">" + to}})
+	})
 }
