@@ -24,33 +24,6 @@ func pair(t *testing.T) string {
 	return ns
 }
 
-// TestAPIServerAway: nothing changes in the data path, not even when an agent starts again meanwhile: what
-// is enrolled stays so.
-func TestAPIServerAway(t *testing.T) {
-	ns := pair(t)
-	agent := containerOf(t, "ambit-system", part(t, "ambit-agent", nodeB))
-	underLoad(t, ns, 25*time.Second, func() {
-		if err := c.Control.Hold("kube-apiserver"); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(2 * time.Second)
-		if _, err := c.Node(nodeB).Run(t.Context(), c.Cache.Bin()+"/ctr", "-n", "k8s.io", "task", "kill", "-s", "SIGKILL", agent); err != nil {
-			t.Error(err)
-		}
-		time.Sleep(13 * time.Second)
-		if err := c.Control.Release("kube-apiserver"); err != nil {
-			t.Fatal(err)
-		}
-	})
-	awaitThat(t, time.Minute, "API server", func() error {
-		_, err := c.Kubectl(t.Context(), "get", "--raw", "/readyz")
-		return err
-	})
-	start(t, pod{namespace: ns, name: "later", node: nodeA})
-	enrolled(t, ns, "later")
-	answers(t, ns, "later", "http://server/")
-}
-
 // TestControllersRestart ends both replicas at once under load.
 func TestControllersRestart(t *testing.T) {
 	ns := pair(t)
