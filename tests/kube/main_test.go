@@ -137,7 +137,8 @@ func ready(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	_, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+	return err
 }
 
 // describe is what one wants to see first when a test failed.
