@@ -44,7 +44,7 @@ func TestFlagsThatCannotBe(t *testing.T) {
 func TestStartupHoldsUnlessItIsOpen(t *testing.T) {
 	byDefault := rootCmd().Flags().Lookup("startup").DefValue
 	for startup, want := range map[string]bool{byDefault: true, "deny": true, "open": false} {
-		if hold, err := (options{startup: startup}).holdNew(); err != nil || hold != want {
+		if hold, err := (&options{startup: startup}).holdNew(); err != nil || hold != want {
 			t.Errorf("--startup=%s: pods are held: %v, %v", startup, hold, err)
 		}
 	}

@@ -63,7 +63,7 @@ func run(ctx context.Context, o options) error {
 }
 
 // holdNew is what --startup says: whether pods that are found labelled wait for a proxy.
-func (o options) holdNew() (bool, error) {
+func (o *options) holdNew() (bool, error) {
 	switch o.startup {
 	case "deny":
 		return true, nil
