@@ -27,7 +27,7 @@ func (r *Result) render(dir string) error {
 func (r *Result) page() string {
 	var b strings.Builder
 	m := r.Machine
-	word := "Nothing grew, and no call failed"
+	word := "Nothing grew by more than its limit, and no call failed"
 	switch {
 	case !r.OK:
 		word = "**Not all held**: see below"
