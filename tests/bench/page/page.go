@@ -96,7 +96,6 @@ measured where the environment names their programs:
   choice of AES-256-GCM, no resumption. A program that does not know its version has it from ` + "`AMBIT_BENCH_ZTUNNEL_VERSION`" + `.
 - ` + "`AMBIT_BENCH_LINKERD`" + `: linkerd2-proxy beside each pod, fed by nftables, under a control plane of the benchmark: opaque TCP,
   a TLS connection each without resumption, allowed to one identity, metrics on, no access log.
-  This configuration has not met the real program yet.
 
 `
 

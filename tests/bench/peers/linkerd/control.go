@@ -65,7 +65,7 @@ func (a answers) handle(_ any, s grpc.ServerStream) error {
 	case "/io.linkerd.proxy.inbound.InboundServerPolicies/WatchPort":
 		out = a.inbound(f.ints[2])
 	case "/io.linkerd.proxy.destination.Destination/GetProfile":
-		err = status.Error(codes.NotFound, "no profile")
+		err = status.Error(codes.InvalidArgument, "no profile")
 	default:
 		err = status.Error(codes.Unimplemented, method)
 	}

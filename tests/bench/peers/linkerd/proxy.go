@@ -1,6 +1,5 @@
 // Package linkerd runs linkerd2-proxy beside pods, as a sidecar that netfilter feeds, with the answers of a
 // small control plane: every connection is opaque TCP, goes by mutual TLS and is allowed to one client.
-// It is written after the proxy's interface; no real linkerd2-proxy has been tried yet.
 package linkerd
 
 import (
