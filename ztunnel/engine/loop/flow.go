@@ -75,17 +75,19 @@ func (f *flow) start() {
 // cancel ends the flow, from any goroutine. The first reason counts.
 func (f *flow) cancel(why *outcome.End) {
 	if f.why.CompareAndSwap(nil, why) {
-		f.postStop(f.w.Load())
+		f.post(f.stop)
 	}
 }
 
-func (f *flow) postStop(w *worker) {
+// post runs then on the flow's worker, from any goroutine. The flow may move until then is due: it follows.
+func (f *flow) post(then func()) {
+	w := f.w.Load()
 	w.Post(func() {
-		if now := f.w.Load(); now != w { // it has moved since
-			f.postStop(now)
+		if f.w.Load() != w {
+			f.post(then)
 			return
 		}
-		f.stop()
+		then()
 	})
 }
 

@@ -54,11 +54,7 @@ func (f *flow) open() {
 	f.task.undo = func() { f.task.dial = nil }
 }
 
-// postDialed tells a flow that waits what became of the dial, from any goroutine. A flow that waits does
-// not move.
-func (f *flow) postDialed(d *poolDial) { f.w.Load().Post(func() { f.ifDialed(d) }) }
-
-// ifDialed is postDialed on the flow's worker. The flow may have given up waiting.
+// ifDialed tells a flow that waits, on its worker, what became of the dial. The flow may have given up waiting.
 func (f *flow) ifDialed(d *poolDial) {
 	if !f.ended && f.task != nil && f.task.dial == d {
 		f.dialed(d)

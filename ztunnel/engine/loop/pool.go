@@ -113,7 +113,7 @@ func (l *pool) dialed(t *target, w *poolDial, here *worker) {
 		if f.w.Load() == here {
 			f.ifDialed(w)
 		} else {
-			f.postDialed(w)
+			f.post(func() { f.ifDialed(w) })
 		}
 	}
 }

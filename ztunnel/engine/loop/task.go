@@ -51,7 +51,7 @@ func (f *flow) wait(plan engine.Plan) {
 	stop := make(chan struct{})
 	f.task.undo = func() { close(stop) }
 	then := func(next func()) {
-		f.w.Load().Post(func() {
+		f.post(func() {
 			if !f.ended {
 				f.task.undo = nil
 				next()
