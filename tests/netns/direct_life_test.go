@@ -15,8 +15,7 @@ import (
 func (s *shop) leaseLapses(t *testing.T) {
 	to := s.near.At(false, portBanner)
 	s.becomesDirect(t, s.client, to)
-	s.echoesDirect(t)
-	held := hold(t, s.client, s.near)
+	held := s.holdDirect(t)
 	z := s.Node("node-a").Ztunnel()
 	must(t, z.Signal(unix.SIGSTOP))
 	resume := func() { must(t, z.Signal(unix.SIGCONT)) }
@@ -37,9 +36,8 @@ func (s *shop) leaseLapses(t *testing.T) {
 
 func (s *shop) directAgentKilled(t *testing.T) {
 	to := s.near.At(true, portBanner)
-	s.echoesDirect(t)
 	s.becomesDirect(t, s.client, to)
-	held := hold(t, s.client, s.near)
+	held := s.holdDirect(t)
 	calls := callsTo(t, s.client, to)
 	must(t, s.Node("node-a").Agent().Kill())
 	time.Sleep(time.Second)
@@ -57,8 +55,8 @@ func (s *shop) directAgentKilled(t *testing.T) {
 
 func (s *shop) directReplaced(t *testing.T) {
 	to := s.near.At(false, portBanner)
-	s.echoesDirect(t)
-	held := hold(t, s.client, s.near)
+	held := s.holdDirect(t)
+	time.Sleep(2 * time.Second) // the new proxy begins with a snapshot that is a second old: without the last policy
 	s.replace(t, "node-a")
 	must(t, s.waitTunnels(ctx(t), s.client, s.near))
 	pingAll(t, held)

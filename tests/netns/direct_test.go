@@ -171,16 +171,14 @@ func (s *shop) directService(t *testing.T, v6 bool) {
 
 func (s *shop) directPolicy(t *testing.T) {
 	defer s.clear(t)
-	s.echoesDirect(t)
-	held := hold(t, s.client, s.near)
+	held := s.holdDirect(t)
 	s.authorize(t, "shop", "it", "", "DENY", fromClient)
 	for _, c := range held {
 		mustEnd(t, c)
 	}
 	both(t, func(t *testing.T, v6 bool) { must(t, refused(ctx(t), program(t, s.client), s.near.At(v6, portBanner))) })
 	s.forgetPolicy(t, "shop", "it")
-	s.echoesDirect(t)
-	held = hold(t, s.client, s.near)
+	held = s.holdDirect(t)
 	s.authorize(t, "shop", "other", "", "DENY", `
   - from: [{source: {namespaces: ["elsewhere"]}}]
 `)
@@ -194,8 +192,7 @@ func (s *shop) relabelDirect(t *testing.T) {
 	defer s.clear(t)
 	s.echoesDirect(t)
 	s.authorize(t, "shop", "it", "locked", "DENY", fromClient)
-	s.echoesDirect(t)
-	held := hold(t, s.client, s.near)
+	held := s.holdDirect(t)
 	must(t, s.near.Label("app", "locked"))
 	defer func() { must(t, s.near.Label("app", s.near.Name)) }()
 	for _, c := range held {
@@ -208,6 +205,22 @@ func (s *shop) echoesDirect(t *testing.T) {
 	t.Helper()
 	s.openedDirect(t, s.client, s.near.At(false, portEcho))
 	s.openedDirect(t, s.client, s.near.At(true, portEcho))
+}
+
+// holdDirect holds connections that go direct, all of them: what changed before may void a verdict between two.
+func (s *shop) holdDirect(t *testing.T) (held []*lab.Conn) {
+	t.Helper()
+	s.echoesDirect(t)
+	eventually(t, func() error {
+		before := s.flows(t, s.client.Node.Name)
+		held = hold(t, s.client, s.near)
+		if n := s.flows(t, s.client.Node.Name) - before; n < uint64(len(held)) {
+			closeAll(t, held)
+			return fmt.Errorf("%d of %d connections went direct", n, len(held))
+		}
+		return nil
+	})
+	return held
 }
 
 // openedDirect waits until connections of a pod to an address go direct, whatever the server says.
