@@ -79,6 +79,9 @@ func nextForwarded(s string) (name, value, rest string, more bool, err error) {
 
 // unquote takes a quoted-string off the front of s (RFC 9110 5.6.4).
 func unquote(s string) (value, rest string, err error) {
+	if end := strings.IndexAny(s[1:], `"\`) + 1; end > 0 && s[end] == '"' { // nothing is escaped: no copy
+		return s[1:end], s[end+1:], nil
+	}
 	var out strings.Builder
 	for i := 1; i < len(s); i++ {
 		switch {

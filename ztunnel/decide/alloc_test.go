@@ -32,7 +32,7 @@ func TestAllocations(t *testing.T) {
 	}{
 		"a service":   {8, accepted(service)},
 		"a pod":       {7, accepted(pod)},
-		"a request":   {5, func() { asked.State = nil; w.d.Connect(asked) }},
+		"a request":   {1, func() { asked.State = nil; w.d.Connect(asked) }},
 		"judge again": {0, func() { w.d.Rejudge(live) }},
 	} {
 		if n := testing.AllocsPerRun(200, c.call); n > c.most {

@@ -71,7 +71,11 @@ func caller(snap *mesh.Snapshot, r *engine.Record) *mesh.Workload {
 	return nil
 }
 
+// traceOf returns what a peer says of its trace, or "" if it says nothing or nonsense.
 func traceOf(s string) string {
+	if s == "" { // not an error: without tracing there is none
+		return ""
+	}
 	if _, err := hbone.ParseTraceparent(s); err != nil {
 		return ""
 	}
