@@ -103,7 +103,7 @@ type vault struct {
 }
 
 // pass gives a proxy its predecessor's state and keeps its own. After this agent's restart the newer of two
-// proxies may call first: then it gets the state when the older one brings it.
+// proxies may call first: then it gets the state when the older one brings it, if it lives.
 //
 // hand gives one a state, -1 for none, and returns its own, or -1.
 func (v *vault) pass(s *session, hand func(to *session, state int) int) {
@@ -118,15 +118,12 @@ func (v *vault) pass(s *session, hand func(to *session, state int) int) {
 	if own < 0 {
 		return
 	}
-	if !older {
+	heir := v.of
+	if !older || !heir.Alive() {
 		v.keep(own, s)
 		return
 	}
-	heir := v.of
 	defer closeFDs([]int{own})
-	if !heir.Alive() {
-		return
-	}
 	if again := hand(heir, own); again >= 0 {
 		v.keep(again, heir)
 	}
