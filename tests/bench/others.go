@@ -94,7 +94,7 @@ func (w *world) linkerd(ctx context.Context, t peers.Tool) error {
 		}
 		err = w.places.on(w.places.of(p.Node.Name), func() error {
 			return pair.Start(ctx, linkerd.Half{Pod: p, Client: client, Server: server, Program: t.Path(), Cgroup: dir,
-				Dir: filepath.Join(w.lab.Dir(), "peers", p.Name)})
+				Ports: fmt.Sprintf("%d-%d", serverBase, serverBase+roleFresh), Dir: filepath.Join(w.lab.Dir(), "peers", p.Name)})
 		})
 		if err != nil {
 			return err

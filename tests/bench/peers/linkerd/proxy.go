@@ -61,6 +61,7 @@ func New() (*Pair, error) {
 type Half struct {
 	Pod, Client, Server *lab.Pod
 	Program             string
+	Ports               string // those that the server has, as first-last: for others the first connection has no policy yet
 	Cgroup              string // of the process
 	Dir                 string // for its keys
 }
@@ -88,18 +89,19 @@ func (x *Pair) Start(ctx context.Context, h Half) error {
 	if err := nft.Apply(ctx, h.Pod.Host, rules[h.Pod == h.Server]); err != nil {
 		return err
 	}
-	_, err = h.Pod.Start(lab.Command{Args: []string{h.Program}, Env: x.env(h.Pod, h.Dir), Cgroup: h.Cgroup, Log: "linkerd-" + h.Pod.Name})
+	_, err = h.Pod.Start(lab.Command{Args: []string{h.Program}, Env: x.env(h), Cgroup: h.Cgroup, Log: "linkerd-" + h.Pod.Name})
 	return err
 }
 
 // env says what Linkerd's injector says, with one worker, as all proxies have it that are measured.
-func (x *Pair) env(p *lab.Pod, dir string) []string {
+func (x *Pair) env(h Half) []string {
+	p, dir := h.Pod, h.Dir
 	control := fmt.Sprintf("127.0.0.1:%d", controlPort)
 	env := []string{
 		"LOG=warn,linkerd=info,hickory=error", "CORES=1",
 		"DESTINATION_SVC_ADDR=" + control, "POLICY_SVC_ADDR=" + control, "IDENTITY_SVC_ADDR=" + control,
 		"DESTINATION_PROFILE_NETWORKS=10.0.0.0/8", "POLICY_CLUSTER_NETWORKS=10.0.0.0/8", "POLICY_WORKLOAD=" + p.FullName(),
-		"INBOUND_DEFAULT_POLICY=deny", "INBOUND_IPS=" + p.V4.String(),
+		"INBOUND_DEFAULT_POLICY=deny", "INBOUND_IPS=" + p.V4.String(), "INBOUND_PORTS=" + h.Ports,
 		fmt.Sprintf("OUTBOUND_LISTEN_ADDR=127.0.0.1:%d", outboundPort), fmt.Sprintf("INBOUND_LISTEN_ADDR=0.0.0.0:%d", inboundPort),
 		fmt.Sprintf("ADMIN_LISTEN_ADDR=127.0.0.1:%d", adminPort),
 		"IDENTITY_DIR=" + dir, "IDENTITY_TOKEN_FILE=" + filepath.Join(dir, "token"), "IDENTITY_TRUST_ANCHORS=" + string(x.ca.pem),
